@@ -1,0 +1,252 @@
+/* Tables, functions and views of cdc_sink 1.0 */
+
+\echo Use "CREATE EXTENSION cdc_sink" to load this file. \quit
+
+/*
+ * Internals.  Nobody but the extension's owner may look in here; users have
+ * the functions and views at the end, which live in the extension's schema.
+ * None of the tables is marked for pg_dump: a feed is not restored, since a
+ * position in one cluster's WAL means nothing in another.
+ */
+CREATE SCHEMA cdc_sink;
+REVOKE ALL ON SCHEMA cdc_sink FROM PUBLIC;
+
+CREATE SEQUENCE cdc_sink.job_id_seq AS bigint;
+
+-- One row for each job: who, what and in which state.
+CREATE TABLE cdc_sink.job (
+	job_id bigint PRIMARY KEY,
+	status text NOT NULL CHECK (status IN ('pending', 'running',
+		'pause-requested', 'paused', 'cancel-requested', 'canceled',
+		'succeeded', 'failed')),
+	owner oid NOT NULL,
+	description text NOT NULL,		-- secrets redacted
+	sink text NOT NULL,				-- secrets redacted
+	topics text,					-- comma list, NULL: sink without topics
+	format text NOT NULL,
+	created timestamptz NOT NULL DEFAULT clock_timestamp(),
+	started timestamptz,
+	finished timestamptz,
+	modified timestamptz NOT NULL DEFAULT clock_timestamp(),
+	error text NOT NULL DEFAULT '',
+	reason text						-- PAUSE JOB ... WITH REASON
+);
+
+/*
+ * What a feed sends, as insert-only versions.  The lane reads the rows out
+ * of the WAL when it comes to their insertion, so that a definition takes
+ * effect exactly at its commit: names, order and types are part of the code.
+ */
+CREATE TABLE cdc_sink.definition (
+	job_id bigint NOT NULL,
+	version integer NOT NULL,
+	owner oid NOT NULL,
+	sink text NOT NULL,
+	options text[] NOT NULL,
+	relids oid[] NOT NULL,
+	names text[] NOT NULL,
+	topics text[] NOT NULL,
+	partitions integer[] NOT NULL,
+	PRIMARY KEY (job_id, version)
+);
+
+-- URIs with their secrets; gone as soon as the job has ended.
+CREATE TABLE cdc_sink.secret (
+	job_id bigint PRIMARY KEY,
+	uri text NOT NULL
+);
+
+/*
+ * Where a feed stands.  Rewritten up to many times a second: room for HOT
+ * updates, no index on what changes, and vacuum that does not wait.
+ */
+CREATE TABLE cdc_sink.checkpoint (
+	job_id bigint PRIMARY KEY,
+	version integer NOT NULL,
+	resume_lsn pg_lsn,
+	hlc_wall bigint NOT NULL DEFAULT 0,
+	hlc_logical bigint NOT NULL DEFAULT 0,
+	scan_done boolean NOT NULL,
+	high_water_wall bigint NOT NULL DEFAULT 0,
+	high_water_logical bigint NOT NULL DEFAULT 0,
+	updated_at timestamptz NOT NULL DEFAULT clock_timestamp()
+) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0,
+	autovacuum_vacuum_threshold = 200, autovacuum_vacuum_cost_delay = 0);
+
+-- Messages a sink can never take, with on_bad_message = 'dead_letter'.
+CREATE TABLE cdc_sink.dead_letter (
+	id bigserial PRIMARY KEY,
+	job_id bigint NOT NULL,
+	topic text,
+	key bytea,
+	value bytea,
+	lsn pg_lsn,
+	updated numeric,
+	error text,
+	at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
+-- What the workers tell of the feeds of this database; no rows without them.
+CREATE FUNCTION cdc_sink.feed_stats(
+	OUT job_id bigint, OUT messages bigint, OUT bytes bigint,
+	OUT resolved_messages bigint, OUT retries bigint, OUT dead_letters bigint,
+	OUT scanned_rows bigint, OUT queued_bytes bigint, OUT acked_lsn pg_lsn,
+	OUT acked numeric, OUT acked_time timestamptz,
+	OUT last_message timestamptz, OUT in_trouble boolean,
+	OUT last_error text, OUT last_error_time timestamptz,
+	OUT running_status text)
+RETURNS SETOF record
+LANGUAGE C VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'cdc_feed_stats';
+
+-- The lane of this database, always one row.
+CREATE FUNCTION cdc_sink.lane_stats(
+	OUT state text, OUT pid integer, OUT note text, OUT decoded_lsn pg_lsn,
+	OUT confirmed_lsn pg_lsn)
+RETURNS record
+LANGUAGE C VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'cdc_lane_stats';
+
+/*
+ * Statements.
+ */
+CREATE FUNCTION changefeed_create(tables text[], sink text,
+	options jsonb DEFAULT '{}')
+RETURNS bigint
+LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
+
+CREATE FUNCTION changefeed_sql(statement text)
+RETURNS bigint
+LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
+
+CREATE FUNCTION changefeed_pause(job_id bigint)
+RETURNS void
+LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME';
+
+CREATE FUNCTION changefeed_resume(job_id bigint)
+RETURNS void
+LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME';
+
+CREATE FUNCTION changefeed_cancel(job_id bigint)
+RETURNS void
+LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME';
+
+CREATE FUNCTION changefeed_wait(job_id bigint, lsn pg_lsn DEFAULT NULL,
+	timeout interval DEFAULT '1 minute')
+RETURNS boolean
+LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
+
+COMMENT ON FUNCTION changefeed_create(text[], text, jsonb) IS
+	'creates a changefeed and returns the id of its job';
+COMMENT ON FUNCTION changefeed_sql(text) IS
+	'runs a statement: CREATE CHANGEFEED, PAUSE JOB, RESUME JOB, CANCEL JOB';
+COMMENT ON FUNCTION changefeed_pause(bigint) IS
+	'pauses a changefeed, which keeps its position';
+COMMENT ON FUNCTION changefeed_resume(bigint) IS
+	'resumes a paused changefeed at its position';
+COMMENT ON FUNCTION changefeed_cancel(bigint) IS
+	'ends a changefeed for good';
+COMMENT ON FUNCTION changefeed_wait(bigint, pg_lsn, interval) IS
+	'waits until the sink has everything up to a WAL position (NULL: now)';
+
+-- A feed hands out data and lets the server connect anywhere.
+REVOKE EXECUTE ON FUNCTION changefeed_create(text[], text, jsonb) FROM PUBLIC;
+REVOKE EXECUTE ON FUNCTION changefeed_sql(text) FROM PUBLIC;
+
+/*
+ * Views.  They show the jobs of roles the user has the rights of, and all
+ * of them to superusers and members of pg_monitor.
+ */
+CREATE VIEW changefeed_jobs WITH (security_barrier) AS
+SELECT j.job_id,
+	j.description,
+	pg_get_userbyid(j.owner)::text AS user_name,
+	j.status,
+	CASE
+		WHEN j.status IN ('running', 'pause-requested', 'cancel-requested')
+			THEN coalesce(nullif(f.running_status, ''), l.note)
+		WHEN j.status = 'pending'
+			THEN coalesce(nullif(f.running_status, ''), l.note,
+				'waiting for the worker of this database')
+		WHEN j.status = 'paused' AND j.error <> ''
+			THEN 'job failed (' || j.error ||
+				') but is being paused because of on_error=pause'
+		WHEN j.status = 'paused' AND j.reason IS NOT NULL
+			THEN 'paused: ' || j.reason
+	END AS running_status,
+	j.created,
+	j.started,
+	j.finished,
+	greatest(j.modified, c.updated_at) AS modified,
+	CASE
+		WHEN c.high_water_wall = 0 THEN NULL
+		WHEN c.high_water_logical = 0 THEN c.high_water_wall::numeric
+		ELSE (c.high_water_wall::text || '.' ||
+			lpad(c.high_water_logical::text, 10, '0'))::numeric
+	END AS high_water_timestamp,
+	CASE WHEN c.high_water_wall <> 0
+		THEN timestamptz 'epoch' +
+			c.high_water_wall / 1000 * interval '1 microsecond'
+	END AS readable_high_water_timestamptz,
+	j.error,
+	j.sink AS sink_uri,
+	d.names AS full_table_names,
+	j.topics,
+	j.format,
+	nullif(f.last_error, '') AS last_error,
+	f.last_error_time,
+	coalesce(f.retries, 0) AS retries,
+	CASE
+		WHEN j.finished IS NOT NULL OR pg_is_in_recovery() THEN NULL
+		WHEN f.acked_lsn >= pg_current_wal_flush_lsn() THEN 0
+		ELSE pg_current_wal_flush_lsn() - coalesce(f.acked_lsn, c.resume_lsn)
+	END AS lag_bytes,
+	CASE
+		WHEN j.finished IS NOT NULL THEN NULL
+		WHEN NOT pg_is_in_recovery() AND f.acked_lsn >= pg_current_wal_flush_lsn()
+			THEN interval '0'
+		ELSE clock_timestamp() -
+			coalesce(f.acked_time, CASE WHEN c.hlc_wall <> 0
+				THEN timestamptz 'epoch' +
+					c.hlc_wall / 1000 * interval '1 microsecond' END)
+	END AS lag_time,
+	CASE
+		WHEN c.scan_done THEN 'done'
+		WHEN f.scanned_rows > 0 THEN f.scanned_rows || ' rows sent'
+	END AS scan_progress
+FROM cdc_sink.job j
+	JOIN cdc_sink.checkpoint c USING (job_id)
+	LEFT JOIN cdc_sink.definition d USING (job_id, version)
+	LEFT JOIN cdc_sink.feed_stats() f USING (job_id)
+	CROSS JOIN cdc_sink.lane_stats() l
+WHERE pg_has_role(j.owner, 'USAGE') OR pg_has_role('pg_monitor', 'USAGE')
+ORDER BY j.finished IS NOT NULL, j.created DESC, j.job_id DESC;
+
+CREATE VIEW pg_stat_changefeed WITH (security_barrier) AS
+SELECT j.job_id,
+	j.status,
+	CASE WHEN f.job_id IS NOT NULL THEN nullif(l.pid, 0) END AS pid,
+	coalesce(f.messages, 0) AS messages,
+	coalesce(f.bytes, 0) AS bytes,
+	coalesce(f.resolved_messages, 0) AS resolved_messages,
+	coalesce(f.retries, 0) AS retries,
+	coalesce(f.dead_letters, 0) AS dead_letters,
+	coalesce(f.scanned_rows, 0) AS scanned_rows,
+	coalesce(f.queued_bytes, 0) AS queued_bytes,
+	coalesce(f.acked_lsn, c.resume_lsn) AS acked_lsn,
+	f.acked_time,
+	c.resume_lsn AS checkpoint_lsn,
+	v.lag_bytes,
+	v.lag_time,
+	f.last_message,
+	coalesce(f.in_trouble, false) AS in_trouble,
+	v.last_error,
+	v.last_error_time
+FROM cdc_sink.job j
+	JOIN cdc_sink.checkpoint c USING (job_id)
+	JOIN changefeed_jobs v USING (job_id)
+	LEFT JOIN cdc_sink.feed_stats() f USING (job_id)
+	CROSS JOIN cdc_sink.lane_stats() l
+WHERE j.finished IS NULL
+	AND (pg_has_role(j.owner, 'USAGE') OR pg_has_role('pg_monitor', 'USAGE'))
+ORDER BY j.job_id;
+
+GRANT SELECT ON changefeed_jobs, pg_stat_changefeed TO PUBLIC;

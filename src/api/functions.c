@@ -1,0 +1,515 @@
+/*-------------------------------------------------------------------------
+ * functions.c
+ *		The functions users call: both doors to a changefeed, job control.
+ *
+ * changefeed_sql() and changefeed_create() end in create_changefeed().  All
+ * that can be known is validated before anything is written, and nothing is
+ * written but rows in the caller's transaction: rolled back, nothing is left.
+ *
+ * Runs: user backends, as the user; as the bootstrap superuser only around
+ * the calls that read and write the extension's own tables.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "access/xlog_internal.h"
+#include "api/start.h"
+#include "base/shmem.h"
+#include "catalog/job.h"
+#include "catalog/options.h"
+#include "catalog/pg_type.h"
+#include "catalog/rows.h"
+#include "catalog/target.h"
+#include "catalog/uri.h"
+#include "fmgr.h"
+#include "lib/stringinfo.h"
+#include "miscadmin.h"
+#include "parser/statement.h"
+#include "pgstat.h"
+#include "sink/sink.h"
+#include "storage/latch.h"
+#include "tcop/tcopprot.h"
+#include "tcop/utility.h"
+#include "utils/acl.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/jsonb.h"
+#include "utils/memutils.h"
+#include "utils/numeric.h"
+#include "utils/pg_lsn.h"
+#include "utils/syscache.h"
+#include "utils/timestamp.h"
+#include "utils/wait_event.h"
+#include "worker/probe.h"
+
+extern PGDLLEXPORT Datum changefeed_create(PG_FUNCTION_ARGS);
+extern PGDLLEXPORT Datum changefeed_sql(PG_FUNCTION_ARGS);
+extern PGDLLEXPORT Datum changefeed_pause(PG_FUNCTION_ARGS);
+extern PGDLLEXPORT Datum changefeed_resume(PG_FUNCTION_ARGS);
+extern PGDLLEXPORT Datum changefeed_cancel(PG_FUNCTION_ARGS);
+extern PGDLLEXPORT Datum changefeed_wait(PG_FUNCTION_ARGS);
+
+PG_FUNCTION_INFO_V1(changefeed_create);
+PG_FUNCTION_INFO_V1(changefeed_sql);
+PG_FUNCTION_INFO_V1(changefeed_pause);
+PG_FUNCTION_INFO_V1(changefeed_resume);
+PG_FUNCTION_INFO_V1(changefeed_cancel);
+PG_FUNCTION_INFO_V1(changefeed_wait);
+
+/* ------------------------------------------------------------------------
+ * CREATE CHANGEFEED
+ * ------------------------------------------------------------------------
+ */
+
+/*
+ * The text of the statement holds the sink's secrets: from now on the log
+ * (in case of an error) and pg_stat_activity see it redacted.  What was
+ * logged before it ran is out of our hands.
+ */
+static void
+hide_secrets(const char *sink)
+{
+	const char *text = debug_query_string;
+	char	   *redacted = cdc_uri_redact(sink);
+	size_t		len = strlen(sink);
+	const char *hit;
+	StringInfoData buf;
+	MemoryContext old;
+
+	/* no MessageContext: a background worker, with no statement of its own */
+	if (text == NULL || MessageContext == NULL || len == 0 ||
+		strcmp(redacted, sink) == 0 || strstr(text, sink) == NULL)
+		return;
+
+	/* as long-lived as the text that it replaces */
+	old = MemoryContextSwitchTo(MessageContext);
+	initStringInfo(&buf);
+	while ((hit = strstr(text, sink)) != NULL)
+	{
+		appendBinaryStringInfo(&buf, text, hit - text);
+		appendStringInfoString(&buf, redacted);
+		text = hit + len;
+	}
+	appendStringInfoString(&buf, text);
+	MemoryContextSwitchTo(old);
+	debug_query_string = buf.data;
+	pgstat_report_activity(STATE_RUNNING, buf.data);
+}
+
+static char *
+describe(List *names, const char *redacted_sink, const CdcOptions *options)
+{
+	char	   *with = cdc_options_describe(options);
+	StringInfoData buf;
+
+	initStringInfo(&buf);
+	appendStringInfo(&buf, "CREATE CHANGEFEED FOR %s INTO %s",
+					 cdc_targets_describe(names),
+					 quote_literal_cstr(redacted_sink));
+	if (with[0] != '\0')
+		appendStringInfo(&buf, " WITH OPTIONS (%s)", with);
+	return buf.data;
+}
+
+static void
+notice_topics(const CdcDefinition *def)
+{
+	for (int i = 0; i < def->ntargets; i++)
+	{
+		bool		repeated = false;
+
+		for (int j = 0; j < i && !repeated; j++)
+			repeated = strcmp(def->targets[i].topic, def->targets[j].topic) == 0;
+		if (!repeated)
+			ereport(NOTICE,
+					(errmsg("changefeed will emit to topic %s",
+							def->targets[i].topic)));
+	}
+}
+
+static void
+refuse_sinkless(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("changefeeds without a sink are not supported"),
+			 errhint("Name the sink: CREATE CHANGEFEED ... INTO 'kafka://host:9092'.")));
+}
+
+/* names: list of CdcTargetName; pairs: list of CdcOptionPair */
+static int64
+create_changefeed(List *names, const char *sink, List *pairs)
+{
+	CdcOptions *options;
+	CdcUri	   *uri;
+	const CdcSinkOps *ops;
+	CdcDefinition def;
+	CdcCatalogUser user;
+	char	   *description;
+
+	if (sink != NULL)
+		hide_secrets(sink);
+	PreventCommandIfReadOnly("CREATE CHANGEFEED");
+	PreventCommandIfParallelMode("CREATE CHANGEFEED");
+	cdc_start_check_server();
+
+	options = cdc_options_parse(pairs);
+	if (sink == NULL || sink[0] == '\0')
+		refuse_sinkless();
+
+	memset(&def, 0, sizeof(def));
+	def.version = 1;
+	def.owner = GetUserId();
+	def.targets = cdc_targets_resolve(names, def.owner, &def.ntargets);
+
+	uri = cdc_uri_parse(sink);
+	ops = cdc_sink_lookup(uri->scheme);
+	if (ops == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("unsupported sink: %s", uri->scheme),
+				 errhint("Supported are kafka, file, nodelocal and null.")));
+	ops->check(uri, options);
+
+	def.sink = cdc_uri_redact(sink);
+	def.options = cdc_options_to_strings(options, &def.noptions);
+	cdc_targets_set_topics(def.targets, def.ntargets,
+						   cdc_uri_param(uri, "topic_prefix"),
+						   cdc_uri_param(uri, "topic_name"),
+						   options->full_table_name, ops->sanitises_topics);
+	description = describe(names, def.sink, options);
+
+	if (ops->probe != NULL)
+		cdc_probe_sink(&def, sink);
+	(void) cdc_start_request(options->initial_scan != CDC_SCAN_NO);
+	if (ops->has_topics)
+		notice_topics(&def);
+
+	cdc_catalog_enter(&user);
+	def.job_id = cdc_job_new_id();
+	cdc_job_insert(&def, sink, description, "json", ops->has_topics,
+				   options->initial_scan == CDC_SCAN_NO);
+	cdc_catalog_leave(&user);
+	cdc_wake_lane_at_commit();
+	return def.job_id;
+}
+
+static List *
+names_from_array(ArrayType *array)
+{
+	Datum	   *elems;
+	bool	   *nulls;
+	int			n;
+	List	   *names = NIL;
+
+	deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT, &elems, &nulls, &n);
+	for (int i = 0; i < n; i++)
+	{
+		if (nulls[i])
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+					 errmsg("name of a table must not be null")));
+		names = lappend(names, cdc_parse_target(TextDatumGetCString(elems[i])));
+	}
+	return names;
+}
+
+/*
+ * true, null and the empty text stand for an option without a value, false
+ * for an option that is not given.
+ */
+static List *
+pairs_from_jsonb(Jsonb *jb)
+{
+	JsonbIterator *it;
+	JsonbValue	v;
+	JsonbIteratorToken tok;
+	List	   *pairs = NIL;
+	char	   *name = NULL;
+
+	if (!JB_ROOT_IS_OBJECT(jb))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("options of a changefeed must be a JSON object"),
+				 errhint("For example '{\"updated\": true, \"resolved\": \"10s\"}'.")));
+
+	it = JsonbIteratorInit(&jb->root);
+	tok = JsonbIteratorNext(&it, &v, true); /* WJB_BEGIN_OBJECT */
+	while ((tok = JsonbIteratorNext(&it, &v, true)) != WJB_DONE)
+	{
+		CdcOptionPair *pair;
+		char	   *value = NULL;
+
+		if (tok == WJB_KEY)
+			name = pnstrdup(v.val.string.val, v.val.string.len);
+		if (tok != WJB_VALUE)
+			continue;
+		if (v.type == jbvBool && !v.val.boolean)
+			continue;
+		if (v.type == jbvString && v.val.string.len > 0)
+			value = pnstrdup(v.val.string.val, v.val.string.len);
+		else if (v.type == jbvNumeric)
+			value = DatumGetCString(DirectFunctionCall1(numeric_out,
+														NumericGetDatum(v.val.numeric)));
+		else if (v.type == jbvBinary)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("value of option \"%s\" must not be an object or array", name),
+					 errhint("Write JSON values of options as text.")));
+
+		pair = palloc(sizeof(CdcOptionPair));
+		pair->name = name;
+		pair->value = value;
+		pairs = lappend(pairs, pair);
+	}
+	return pairs;
+}
+
+Datum
+changefeed_create(PG_FUNCTION_ARGS)
+{
+	List	   *names = PG_ARGISNULL(0) ? NIL : names_from_array(PG_GETARG_ARRAYTYPE_P(0));
+	char	   *sink = PG_ARGISNULL(1) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(1));
+	List	   *pairs = PG_ARGISNULL(2) ? NIL : pairs_from_jsonb(PG_GETARG_JSONB_P(2));
+
+	PG_RETURN_INT64(create_changefeed(names, sink, pairs));
+}
+
+/* ------------------------------------------------------------------------
+ * Job control
+ * ------------------------------------------------------------------------
+ */
+
+/* Reads a job; raises if there is none or if it is not the user's. */
+static void
+look_up_job(int64 job_id, bool to_manage, CdcJobLook *look)
+{
+	CdcCatalogUser user;
+	bool		found;
+
+	cdc_catalog_enter(&user);
+	found = cdc_job_look(job_id, look);
+	cdc_catalog_leave(&user);
+	if (!found)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("could not load job with job id " INT64_FORMAT, job_id),
+				 errdetail("There is no such changefeed.")));
+	if (!has_privs_of_role(GetUserId(), look->owner) &&
+		(to_manage ||
+		 !has_privs_of_role(GetUserId(), get_role_oid("pg_monitor", false))))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("must be owner of job " INT64_FORMAT, job_id)));
+}
+
+/* The owner may still read every table, before the feed goes on. */
+static void
+check_owner(const CdcJobLook *look, int64 job_id)
+{
+	if (!SearchSysCacheExists1(AUTHOID, ObjectIdGetDatum(look->owner)))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("owner of job " INT64_FORMAT " does not exist any more",
+						job_id),
+				 errdetail("It was the role with OID %u.", look->owner),
+				 errhint("Cancel the job and create the changefeed as another role.")));
+	for (int i = 0; i < look->nrelids; i++)
+		cdc_target_check_access(look->relids[i], look->owner);
+}
+
+/*
+ * Applies a user's request.  The lane takes note at commit and completes it;
+ * where no lane is at work there is nothing to stop, and it is complete at
+ * once.
+ */
+static void
+request(int64 job_id, CdcJobEvent event, const char *reason)
+{
+	CdcJobLook	look;
+	CdcCatalogUser user;
+	CdcJobStatus status;
+
+	PreventCommandIfReadOnly(event == CDC_EV_PAUSE ? "PAUSE JOB" :
+							 event == CDC_EV_RESUME ? "RESUME JOB" :
+							 "CANCEL JOB");
+	look_up_job(job_id, true, &look);
+	if (event == CDC_EV_RESUME)
+		check_owner(&look, job_id);
+
+	cdc_catalog_enter(&user);
+	if (!cdc_job_apply(job_id, event, event == CDC_EV_RESUME ? "" : NULL, &status))
+		elog(ERROR, "job " INT64_FORMAT " vanished", job_id);
+	if ((status == CDC_JOB_PAUSE_REQUESTED || status == CDC_JOB_CANCEL_REQUESTED) &&
+		!cdc_start_lane_lives())
+		cdc_job_apply(job_id, CDC_EV_STOPPED, NULL, &status);
+	if (reason != NULL &&
+		(status == CDC_JOB_PAUSE_REQUESTED || status == CDC_JOB_PAUSED))
+		cdc_job_set_reason(job_id, reason);
+	cdc_catalog_leave(&user);
+	cdc_wake_lane_at_commit();
+}
+
+Datum
+changefeed_pause(PG_FUNCTION_ARGS)
+{
+	request(PG_GETARG_INT64(0), CDC_EV_PAUSE, NULL);
+	PG_RETURN_VOID();
+}
+
+Datum
+changefeed_resume(PG_FUNCTION_ARGS)
+{
+	request(PG_GETARG_INT64(0), CDC_EV_RESUME, NULL);
+	PG_RETURN_VOID();
+}
+
+Datum
+changefeed_cancel(PG_FUNCTION_ARGS)
+{
+	request(PG_GETARG_INT64(0), CDC_EV_CANCEL, NULL);
+	PG_RETURN_VOID();
+}
+
+Datum
+changefeed_sql(PG_FUNCTION_ARGS)
+{
+	CdcStatement *stmt;
+
+	if (PG_ARGISNULL(0))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("statement must not be null")));
+	stmt = cdc_parse_statement(text_to_cstring(PG_GETARG_TEXT_PP(0)));
+	switch (stmt->kind)
+	{
+		case CDC_STMT_CREATE:
+			PG_RETURN_INT64(create_changefeed(stmt->targets, stmt->sink,
+											  stmt->options));
+		case CDC_STMT_PAUSE:
+			request(stmt->job_id, CDC_EV_PAUSE, stmt->reason);
+			PG_RETURN_INT64(stmt->job_id);
+		case CDC_STMT_RESUME:
+			request(stmt->job_id, CDC_EV_RESUME, NULL);
+			PG_RETURN_INT64(stmt->job_id);
+		case CDC_STMT_CANCEL:
+			request(stmt->job_id, CDC_EV_CANCEL, NULL);
+			PG_RETURN_INT64(stmt->job_id);
+		case CDC_STMT_SHOW_JOBS:
+			ereport(NOTICE,
+					(errmsg("jobs are shown by the view changefeed_jobs"),
+					 errhint("Use SELECT * FROM changefeed_jobs.")));
+			break;
+		case CDC_STMT_SHOW_JOB:
+			ereport(NOTICE,
+					(errmsg("jobs are shown by the view changefeed_jobs"),
+					 errhint("Use SELECT * FROM changefeed_jobs WHERE job_id = " INT64_FORMAT ".",
+							 stmt->job_id)));
+			break;
+	}
+	PG_RETURN_NULL();
+}
+
+/* ------------------------------------------------------------------------
+ * changefeed_wait
+ * ------------------------------------------------------------------------
+ */
+
+/*
+ * An insert position right behind a page header is the same as the end of
+ * the page before, which is what a reader that has read all comes to.
+ */
+static XLogRecPtr
+before_page_header(XLogRecPtr lsn)
+{
+	if (XLogSegmentOffset(lsn, wal_segment_size) == SizeOfXLogLongPHD)
+		return lsn - SizeOfXLogLongPHD;
+	if (lsn % XLOG_BLCKSZ == SizeOfXLogShortPHD)
+		return lsn - SizeOfXLogShortPHD;
+	return lsn;
+}
+
+/* Is everything up to lsn at the sink?  Raises once the job cannot get there. */
+static bool
+arrived(int64 job_id, XLogRecPtr lsn, bool look_at_row)
+{
+	XLogRecPtr	acked = InvalidXLogRecPtr;
+	CdcFeedShared *feed;
+	CdcJobLook	look;
+
+	LWLockAcquire(cdc_shared->lock, LW_SHARED);
+	feed = cdc_shmem_feed(job_id, MyDatabaseId, false);
+	if (feed != NULL)
+		acked = feed->acked_lsn;
+	LWLockRelease(cdc_shared->lock);
+	if (acked >= lsn)
+		return true;
+	if (!look_at_row)
+		return false;
+
+	look_up_job(job_id, false, &look);
+	if (look.resume_lsn >= lsn || look.status == CDC_JOB_SUCCEEDED)
+		return true;
+	if (look.status != CDC_JOB_PENDING && look.status != CDC_JOB_RUNNING)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("job " INT64_FORMAT " is %s", job_id,
+						cdc_job_status_name(look.status)),
+				 look.error[0] != '\0' ? errdetail("%s", look.error) : 0));
+	return false;
+}
+
+Datum
+changefeed_wait(PG_FUNCTION_ARGS)
+{
+	int64		job_id;
+	XLogRecPtr	lsn;
+	XLogRecPtr	insert;
+	TimestampTz start = GetCurrentTimestamp();
+	TimestampTz end = DT_NOEND;
+	TimestampTz next_look = 0;
+	CdcJobLook	look;
+
+	if (PG_ARGISNULL(0))
+		PG_RETURN_NULL();
+	job_id = PG_GETARG_INT64(0);
+
+	cdc_start_check_server();
+	if (TransactionIdIsValid(GetTopTransactionIdIfAny()))
+		ereport(ERROR,
+				(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
+				 errmsg("changefeed_wait cannot run in a transaction that has written"),
+				 errdetail("Its own changes are sent after its end only.")));
+
+	look_up_job(job_id, false, &look);
+
+	insert = GetXLogInsertRecPtr();
+	lsn = before_page_header(PG_ARGISNULL(1) ? insert : PG_GETARG_LSN(1));
+	if (!PG_ARGISNULL(2))
+		end = DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval,
+													  TimestampTzGetDatum(start),
+													  PG_GETARG_DATUM(2)));
+
+	/* commits with synchronous_commit = off may not be on disk yet */
+	XLogFlush(Min(lsn, before_page_header(insert)));
+
+	for (;;)
+	{
+		TimestampTz now = GetCurrentTimestamp();
+		bool		look_at_row = now >= next_look;
+
+		CHECK_FOR_INTERRUPTS();
+		if (look_at_row)
+			next_look = TimestampTzPlusMilliseconds(now, 250);
+		if (arrived(job_id, lsn, look_at_row))
+			PG_RETURN_BOOL(true);
+		if (now >= end)
+			PG_RETURN_BOOL(false);
+		(void) WaitLatch(MyLatch,
+						 WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 10, PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+	}
+}

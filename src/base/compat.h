@@ -1,0 +1,207 @@
+/*-------------------------------------------------------------------------
+ * compat.h
+ *		Every difference between PostgreSQL 13 and 18 that the code meets, as
+ *		wrappers that carry the newest form's meaning.  No other file tests
+ *		PG_VERSION_NUM.
+ *-------------------------------------------------------------------------
+ */
+#ifndef CDC_COMPAT_H
+#define CDC_COMPAT_H
+
+#include "postgres.h"
+
+#include "access/xlog.h"
+#include "access/xlogutils.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "replication/logical.h"
+#include "replication/message.h"
+#include "replication/reorderbuffer.h"
+#include "replication/slot.h"
+#include "storage/latch.h"
+#include "storage/proc.h"
+#include "storage/shm_mq.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
+#include "utils/wait_event.h"
+
+#if PG_VERSION_NUM < 130000
+#error "cdc_sink needs PostgreSQL 13 or newer"
+#endif
+
+/* ReplicationSlotCreate: two_phase since 14, failover and synced since 17. */
+static inline void
+cdc_compat_slot_create(const char *name, ReplicationSlotPersistency persistency)
+{
+#if PG_VERSION_NUM >= 170000
+	ReplicationSlotCreate(name, true, persistency, false, false, false);
+#elif PG_VERSION_NUM >= 140000
+	ReplicationSlotCreate(name, true, persistency, false);
+#else
+	ReplicationSlotCreate(name, true, persistency);
+#endif
+}
+
+static inline void
+cdc_compat_slot_acquire(const char *name)
+{
+#if PG_VERSION_NUM >= 180000
+	ReplicationSlotAcquire(name, true, false);
+#elif PG_VERSION_NUM >= 140000
+	ReplicationSlotAcquire(name, true);
+#else
+	ReplicationSlotAcquire(name, SAB_Error);
+#endif
+}
+
+static inline void
+cdc_compat_slot_cleanup(void)
+{
+#if PG_VERSION_NUM >= 170000
+	ReplicationSlotCleanup(false);
+#else
+	ReplicationSlotCleanup();
+#endif
+}
+
+/* Has the server given up the WAL of the slot that this process holds? */
+static inline bool
+cdc_compat_slot_invalidated(void)
+{
+#if PG_VERSION_NUM >= 160000
+	return MyReplicationSlot->data.invalidated != RS_INVAL_NONE;
+#else
+	return MyReplicationSlot->data.restart_lsn == InvalidXLogRecPtr;
+#endif
+}
+
+/* The same of any slot of the array, under its spinlock. */
+static inline bool
+cdc_compat_slot_is_invalid(const ReplicationSlot *slot)
+{
+#if PG_VERSION_NUM >= 160000
+	return slot->data.invalidated != RS_INVAL_NONE;
+#else
+	return slot->data.restart_lsn == InvalidXLogRecPtr;
+#endif
+}
+
+static inline XLogRecPtr
+cdc_compat_flush_ptr(void)
+{
+#if PG_VERSION_NUM >= 150000
+	return GetFlushRecPtr(NULL);
+#else
+	return GetFlushRecPtr();
+#endif
+}
+
+static inline void
+cdc_compat_determine_timeline(XLogReaderState *state, XLogRecPtr page, int len)
+{
+#if PG_VERSION_NUM >= 150000
+	XLogReadDetermineTimeline(state, page, len, GetWALInsertionTimeLine());
+#else
+	XLogReadDetermineTimeline(state, page, len);
+#endif
+}
+
+/* The timeline to read a page from, as XLogReadDetermineTimeline left it. */
+static inline TimeLineID
+cdc_compat_read_tli(XLogReaderState *state)
+{
+	return state->currTLI;
+}
+
+static inline HeapTuple
+cdc_compat_new_tuple(const ReorderBufferChange *change)
+{
+#if PG_VERSION_NUM >= 170000
+	return change->data.tp.newtuple;
+#else
+	return change->data.tp.newtuple ? &change->data.tp.newtuple->tuple : NULL;
+#endif
+}
+
+static inline HeapTuple
+cdc_compat_old_tuple(const ReorderBufferChange *change)
+{
+#if PG_VERSION_NUM >= 170000
+	return change->data.tp.oldtuple;
+#else
+	return change->data.tp.oldtuple ? &change->data.tp.oldtuple->tuple : NULL;
+#endif
+}
+
+static inline TimestampTz
+cdc_compat_commit_time(const ReorderBufferTXN *txn)
+{
+#if PG_VERSION_NUM >= 150000
+	return txn->xact_time.commit_time;
+#else
+	return txn->commit_time;
+#endif
+}
+
+/* Inserts and flushes a non-transactional logical message. */
+static inline XLogRecPtr
+cdc_compat_log_message(const char *prefix, const char *text, size_t len)
+{
+	XLogRecPtr	lsn;
+
+#if PG_VERSION_NUM >= 170000
+	lsn = LogLogicalMessage(prefix, text, len, false, true);
+#else
+	lsn = LogLogicalMessage(prefix, text, len, false);
+#endif
+	XLogFlush(lsn);
+	return lsn;
+}
+
+/* PROC_IN_LOGICAL_DECODING must never be set when tables are read. */
+static inline bool
+cdc_compat_snapshot_unprotected(void)
+{
+#if PG_VERSION_NUM >= 140000
+	return (MyProc->statusFlags & PROC_IN_LOGICAL_DECODING) != 0;
+#else
+	return (MyPgXact->vacuumFlags & PROC_IN_LOGICAL_DECODING) != 0;
+#endif
+}
+
+static inline WaitEventSet *
+cdc_compat_wait_event_set(int nevents)
+{
+#if PG_VERSION_NUM >= 170000
+	return CreateWaitEventSet(NULL, nevents);
+#else
+	return CreateWaitEventSet(TopMemoryContext, nevents);
+#endif
+}
+
+/* Sends a whole message and wakes the receiver; waits for room. */
+static inline shm_mq_result
+cdc_compat_mq_send(shm_mq_handle *queue, Size len, const void *data)
+{
+#if PG_VERSION_NUM >= 150000
+	return shm_mq_send(queue, len, data, false, true);
+#else
+	return shm_mq_send(queue, len, data, false);
+#endif
+}
+
+#if PG_VERSION_NUM < 150000
+#define MarkGUCPrefixReserved(prefix) EmitWarningsOnPlaceholders(prefix)
+#endif
+
+/* Virtual generated columns came with 18. */
+#ifndef ATTRIBUTE_GENERATED_VIRTUAL
+#define ATTRIBUTE_GENERATED_VIRTUAL 'v'
+#endif
+
+/* Shared memory is asked for in a hook since 15. */
+#if PG_VERSION_NUM >= 150000
+#define CDC_HAVE_SHMEM_REQUEST_HOOK 1
+#endif
+
+#endif							/* CDC_COMPAT_H */

@@ -1,0 +1,77 @@
+/*-------------------------------------------------------------------------
+ * guc.c
+ *		Settings cdc_sink.*
+ *
+ * Runs: _PG_init, in the postmaster and in every process that loads the
+ * library by itself.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <limits.h>
+
+#include "base/compat.h"
+#include "base/guc.h"
+#include "utils/guc.h"
+
+int			cdc_max_lanes = 64;
+int			cdc_max_feeds = 256;
+int			cdc_feed_memory = 16 * 1024;
+int			cdc_lane_memory = 64 * 1024;
+int			cdc_isolation_delay = 2000;
+int			cdc_start_timeout = 10000;
+int			cdc_sink_check_timeout = 10000;
+int			cdc_idle_resolved_interval = 1000;
+int			cdc_job_retention = 14 * 24 * 3600;
+char	   *cdc_file_root = NULL;
+
+void
+cdc_guc_init(void)
+{
+	/* These two size shared memory: fixed at server start. */
+	if (process_shared_preload_libraries_in_progress)
+	{
+		DefineCustomIntVariable("cdc_sink.max_lanes",
+								"Sets the number of databases that can have changefeeds at the same time.",
+								NULL, &cdc_max_lanes, 64, 1, 1024,
+								PGC_POSTMASTER, 0, NULL, NULL, NULL);
+		DefineCustomIntVariable("cdc_sink.max_feeds",
+								"Sets the number of changefeeds that can be live at the same time.",
+								NULL, &cdc_max_feeds, 256, 1, 65536,
+								PGC_POSTMASTER, 0, NULL, NULL, NULL);
+	}
+	DefineCustomIntVariable("cdc_sink.feed_memory",
+							"Sets how much one changefeed may hold encoded and not yet acknowledged.",
+							NULL, &cdc_feed_memory, 16 * 1024, 256, MAX_KILOBYTES,
+							PGC_SIGHUP, GUC_UNIT_KB, NULL, NULL, NULL);
+	DefineCustomIntVariable("cdc_sink.lane_memory",
+							"Sets how much all changefeeds of a database may hold encoded and not yet acknowledged.",
+							NULL, &cdc_lane_memory, 64 * 1024, 1024, MAX_KILOBYTES,
+							PGC_SIGHUP, GUC_UNIT_KB, NULL, NULL, NULL);
+	DefineCustomIntVariable("cdc_sink.isolation_delay",
+							"Sets how long a changefeed whose queue is full may hold up the others of its database.",
+							NULL, &cdc_isolation_delay, 2000, 0, INT_MAX,
+							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
+	DefineCustomIntVariable("cdc_sink.start_timeout",
+							"Sets how long the creation of a changefeed waits for its exact starting point.",
+							NULL, &cdc_start_timeout, 10000, 0, INT_MAX,
+							PGC_USERSET, GUC_UNIT_MS, NULL, NULL, NULL);
+	DefineCustomIntVariable("cdc_sink.sink_check_timeout",
+							"Sets how long the creation of a changefeed tries to reach the sink.",
+							NULL, &cdc_sink_check_timeout, 10000, 100, INT_MAX,
+							PGC_USERSET, GUC_UNIT_MS, NULL, NULL, NULL);
+	DefineCustomIntVariable("cdc_sink.idle_resolved_interval",
+							"Sets the least time between resolved messages while no changes arrive.",
+							NULL, &cdc_idle_resolved_interval, 1000, 10, INT_MAX,
+							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
+	DefineCustomIntVariable("cdc_sink.job_retention",
+							"Sets how long finished changefeed jobs are kept.",
+							NULL, &cdc_job_retention, 14 * 24 * 3600, 0, INT_MAX,
+							PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
+	DefineCustomStringVariable("cdc_sink.file_root",
+							   "Sets the directory below which nodelocal:// and file:// sinks may write.",
+							   "An empty value means the directory cdc_sink in the data directory.",
+							   &cdc_file_root, "",
+							   PGC_SUSET, GUC_SUPERUSER_ONLY, NULL, NULL, NULL);
+	MarkGUCPrefixReserved("cdc_sink");
+}

@@ -1,0 +1,24 @@
+/*-------------------------------------------------------------------------
+ * guc.h
+ *		Settings cdc_sink.*
+ *-------------------------------------------------------------------------
+ */
+#ifndef CDC_GUC_H
+#define CDC_GUC_H
+
+#include "postgres.h"
+
+extern int	cdc_max_lanes;			/* postmaster */
+extern int	cdc_max_feeds;			/* postmaster */
+extern int	cdc_feed_memory;		/* kB, sighup */
+extern int	cdc_lane_memory;		/* kB, sighup */
+extern int	cdc_isolation_delay;	/* ms, sighup */
+extern int	cdc_start_timeout;		/* ms, user */
+extern int	cdc_sink_check_timeout; /* ms, user */
+extern int	cdc_idle_resolved_interval; /* ms, sighup */
+extern int	cdc_job_retention;		/* s, sighup: how long finished jobs stay */
+extern char *cdc_file_root;			/* superuser: root of nodelocal:// */
+
+extern void cdc_guc_init(void);
+
+#endif							/* CDC_GUC_H */

@@ -1,0 +1,120 @@
+/*-------------------------------------------------------------------------
+ * shmem.h
+ *		What launcher, workers and backends share: one entry per lane
+ *		(database) and one per live feed.
+ *
+ * Everything but the atomics is guarded by CdcShared->lock (an LWLock, held
+ * for a few instructions only, never while waiting or touching tables).
+ * Latches are reached through proc numbers under that lock, so that a latch
+ * of a process that has left is never set.
+ *-------------------------------------------------------------------------
+ */
+#ifndef CDC_SHMEM_H
+#define CDC_SHMEM_H
+
+#include "postgres.h"
+
+#include "access/xlogdefs.h"
+#include "base/hlc.h"
+#include "datatype/timestamp.h"
+#include "port/atomics.h"
+#include "storage/latch.h"
+#include "storage/lwlock.h"
+
+#define CDC_ERROR_SIZE		512
+#define CDC_STATUS_SIZE		256
+
+typedef enum CdcLaneState
+{
+	CDC_LANE_NONE,				/* no worker */
+	CDC_LANE_SETUP,				/* setup worker makes the slot */
+	CDC_LANE_STARTING,			/* lane worker registered */
+	CDC_LANE_RUNNING,			/* slot acquired, decoding: exact starts */
+	CDC_LANE_CLOSED,			/* dropped its slot and is leaving */
+} CdcLaneState;
+
+typedef struct CdcLaneShared
+{
+	bool		used;
+	Oid			dboid;
+	CdcLaneState state;
+	bool		wanted;			/* somebody asked for a lane: make the slot
+								 * if there is none */
+	bool		sweep;			/* look once whether there is work */
+	pid_t		pid;			/* of the lane or setup worker, 0: none */
+	Latch	   *latch;			/* of the lane worker, NULL: none */
+	int			failures;		/* in a row, for the launcher's back-off */
+	TimestampTz not_before;		/* launcher: no restart before */
+	char		error[CDC_ERROR_SIZE];	/* why the last worker could not do
+										 * its work, "" if it could */
+
+	/* The commit callback reads these without the lock. */
+	pg_atomic_uint32 sleeping;	/* lane waits on its latch for WAL */
+	pg_atomic_uint32 requests;	/* bumped by pause, resume, cancel, create */
+
+	/* Told by the lane now and then, for status views. */
+	XLogRecPtr	decoded_lsn;
+	XLogRecPtr	confirmed_lsn;
+	pid_t		waits_for_pid;	/* setup: oldest transaction in the way */
+} CdcLaneShared;
+
+typedef struct CdcFeedShared
+{
+	int64		job_id;			/* 0: free */
+	Oid			dboid;
+	uint64		messages;		/* rows acknowledged by the sink */
+	uint64		bytes;
+	uint64		resolved_messages;
+	uint64		retries;
+	uint64		dead_letters;
+	uint64		scanned_rows;	/* sent by the initial scan */
+	int64		queued_bytes;	/* encoded, not yet acknowledged */
+	XLogRecPtr	acked_lsn;		/* everything up to here is at the sink */
+	CdcHlc		acked_hlc;
+	TimestampTz acked_time;		/* commit time that goes with acked_lsn */
+	TimestampTz last_message;
+	TimestampTz last_error_time;
+	char		last_error[CDC_ERROR_SIZE];
+	bool		in_trouble;		/* last_error is of now */
+	bool		stop_requested; /* pause or cancel: send nothing more */
+	bool		stopped;		/* nothing more is sent */
+	char		running_status[CDC_STATUS_SIZE];
+} CdcFeedShared;
+
+typedef struct CdcShared
+{
+	LWLock	   *lock;
+	Latch	   *launcher_latch;
+	pid_t		launcher_pid;
+	int			nlanes;
+	int			nfeeds;
+	CdcFeedShared *feeds;		/* nfeeds entries behind the lanes */
+	CdcLaneShared lanes[FLEXIBLE_ARRAY_MEMBER];
+} CdcShared;
+
+/* NULL unless the library is in shared_preload_libraries. */
+extern CdcShared *cdc_shared;
+
+extern void cdc_shmem_init(void);	/* from _PG_init while preloading */
+
+/*
+ * Entry of a database; makes one when "create".  NULL when there is none or
+ * no room (cdc_sink.max_lanes).  The caller holds cdc_shared->lock
+ * (exclusively to create).
+ */
+extern CdcLaneShared *cdc_shmem_lane(Oid dboid, bool create);
+
+/* Entry of a feed; likewise. */
+extern CdcFeedShared *cdc_shmem_feed(int64 job_id, Oid dboid, bool create);
+extern void cdc_shmem_forget_feed(int64 job_id, Oid dboid);
+
+/* Sets the launcher's latch. */
+extern void cdc_wake_launcher(void);
+
+/* Bumps the lane's request counter and wakes it (and the launcher). */
+extern void cdc_wake_lane(Oid dboid);
+
+/* The same at commit of the current transaction (once). */
+extern void cdc_wake_lane_at_commit(void);
+
+#endif							/* CDC_SHMEM_H */

@@ -1,0 +1,625 @@
+/*-------------------------------------------------------------------------
+ * job.c
+ *		Rows of jobs and their definitions, and the state machine of jobs.
+ *
+ * The state of a job is in its row and changes under the row's lock only, by
+ * the one table below; see README.md for the drawing.  Everything is written
+ * in the caller's transaction.
+ *
+ * Runs: backends (which switch to the catalog's owner around these calls,
+ * see cdc_catalog_enter) and lane workers between two drains.  Never in a
+ * decoding callback: no SPI there.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "base/guc.h"
+#include "catalog/job.h"
+#include "catalog/pg_authid.h"
+#include "catalog/pg_type.h"
+#include "catalog/rows.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/pg_lsn.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
+
+#define NSTATES		(CDC_JOB_FAILED + 1)
+#define NEVENTS		(CDC_EV_ERROR_PAUSE + 1)
+
+static const char *const status_names[NSTATES] = {
+	[CDC_JOB_PENDING] = "pending",
+	[CDC_JOB_RUNNING] = "running",
+	[CDC_JOB_PAUSE_REQUESTED] = "pause-requested",
+	[CDC_JOB_PAUSED] = "paused",
+	[CDC_JOB_CANCEL_REQUESTED] = "cancel-requested",
+	[CDC_JOB_CANCELED] = "canceled",
+	[CDC_JOB_SUCCEEDED] = "succeeded",
+	[CDC_JOB_FAILED] = "failed",
+};
+
+/*
+ * The state machine.  A cell is the next state plus one; the same state
+ * means that nothing happens, 0 (absent) that a user's event is refused and
+ * one of the lane ignored.
+ */
+#define TO(s)		(CDC_JOB_##s + 1)
+
+static const uint8 transitions[NSTATES][NEVENTS] = {
+	[CDC_JOB_PENDING] = {
+		[CDC_EV_PAUSE] = TO(PAUSE_REQUESTED),
+		[CDC_EV_RESUME] = TO(PENDING),
+		[CDC_EV_CANCEL] = TO(CANCEL_REQUESTED),
+		[CDC_EV_STARTED] = TO(RUNNING),
+		[CDC_EV_FINISHED] = TO(SUCCEEDED),
+		[CDC_EV_ERROR_FAIL] = TO(FAILED),
+		[CDC_EV_ERROR_PAUSE] = TO(PAUSED),
+	},
+	[CDC_JOB_RUNNING] = {
+		[CDC_EV_PAUSE] = TO(PAUSE_REQUESTED),
+		[CDC_EV_RESUME] = TO(RUNNING),
+		[CDC_EV_CANCEL] = TO(CANCEL_REQUESTED),
+		[CDC_EV_FINISHED] = TO(SUCCEEDED),
+		[CDC_EV_ERROR_FAIL] = TO(FAILED),
+		[CDC_EV_ERROR_PAUSE] = TO(PAUSED),
+	},
+	[CDC_JOB_PAUSE_REQUESTED] = {
+		[CDC_EV_PAUSE] = TO(PAUSE_REQUESTED),
+		/* takes the request back; the lane may have let go already */
+		[CDC_EV_RESUME] = TO(RUNNING),
+		[CDC_EV_CANCEL] = TO(CANCEL_REQUESTED),
+		[CDC_EV_STOPPED] = TO(PAUSED),
+		[CDC_EV_FINISHED] = TO(SUCCEEDED),
+		[CDC_EV_ERROR_FAIL] = TO(FAILED),
+		[CDC_EV_ERROR_PAUSE] = TO(PAUSED),
+	},
+	[CDC_JOB_PAUSED] = {
+		[CDC_EV_PAUSE] = TO(PAUSED),
+		[CDC_EV_RESUME] = TO(RUNNING),
+		[CDC_EV_CANCEL] = TO(CANCEL_REQUESTED),
+		[CDC_EV_ERROR_FAIL] = TO(FAILED),
+	},
+	[CDC_JOB_CANCEL_REQUESTED] = {
+		[CDC_EV_CANCEL] = TO(CANCEL_REQUESTED),
+		[CDC_EV_STOPPED] = TO(CANCELED),
+		[CDC_EV_FINISHED] = TO(CANCELED),
+		[CDC_EV_ERROR_FAIL] = TO(CANCELED),
+		[CDC_EV_ERROR_PAUSE] = TO(CANCELED),
+	},
+	/* canceled, succeeded, failed: nothing leads out */
+};
+
+const char *
+cdc_job_status_name(CdcJobStatus status)
+{
+	return status_names[status];
+}
+
+CdcJobStatus
+cdc_job_status_parse(const char *name)
+{
+	for (int i = 0; i < NSTATES; i++)
+	{
+		if (strcmp(status_names[i], name) == 0)
+			return (CdcJobStatus) i;
+	}
+	elog(ERROR, "unknown job status \"%s\"", name);
+	return CDC_JOB_FAILED;		/* not reached */
+}
+
+bool
+cdc_job_is_terminal(CdcJobStatus status)
+{
+	return status == CDC_JOB_CANCELED || status == CDC_JOB_SUCCEEDED ||
+		status == CDC_JOB_FAILED;
+}
+
+CdcJobStatus
+cdc_job_next(CdcJobStatus status, CdcJobEvent event, bool *changed)
+{
+	uint8		cell = transitions[status][event];
+	CdcJobStatus next = cell == 0 ? status : (CdcJobStatus) (cell - 1);
+
+	if (cell == 0 && event <= CDC_EV_CANCEL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("job with status %s cannot be requested to be %s",
+						status_names[status],
+						event == CDC_EV_PAUSE ? "paused" :
+						event == CDC_EV_RESUME ? "resumed" : "canceled")));
+	*changed = next != status;
+	return next;
+}
+
+/* ------------------------------------------------------------------------
+ * Getting at the tables; see rows.h
+ * ------------------------------------------------------------------------
+ */
+
+void
+cdc_catalog_enter(CdcCatalogUser *saved)
+{
+	GetUserIdAndSecContext(&saved->user, &saved->sec_context);
+	SetUserIdAndSecContext(BOOTSTRAP_SUPERUSERID,
+						   saved->sec_context | SECURITY_LOCAL_USERID_CHANGE);
+}
+
+void
+cdc_catalog_leave(const CdcCatalogUser *saved)
+{
+	SetUserIdAndSecContext(saved->user, saved->sec_context);
+}
+
+int
+cdc_rows_begin(void)
+{
+	int			nest = NewGUCNestLevel();
+
+	/* names below are qualified, operators are not */
+	(void) set_config_option("search_path", "pg_catalog, pg_temp",
+							 PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	return nest;
+}
+
+void
+cdc_rows_end(int nest)
+{
+	SPI_finish();
+	AtEOXact_GUC(true, nest);
+}
+
+uint64
+cdc_rows_run(const char *sql, int nargs, const Oid *types, const Datum *values,
+			 const char *nulls, int expected)
+{
+	int			rc = SPI_execute_with_args(sql, nargs, (Oid *) types,
+										   (Datum *) values, nulls, false, 0);
+
+	if (rc != expected)
+		elog(ERROR, "query on the tables of cdc_sink gave %s: %s",
+			 SPI_result_code_string(rc), sql);
+	return SPI_processed;
+}
+
+/* Column of the current result's row, as Datum. */
+static Datum
+column(uint64 row, int col, bool *isnull)
+{
+	return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, col,
+						 isnull);
+}
+
+static Datum
+text_array(int n, char *const *strings)
+{
+	Datum	   *elems = palloc(sizeof(Datum) * Max(n, 1));
+
+	for (int i = 0; i < n; i++)
+		elems[i] = CStringGetTextDatum(strings[i]);
+	return PointerGetDatum(construct_array(elems, n, TEXTOID, -1, false,
+										   TYPALIGN_INT));
+}
+
+/* ------------------------------------------------------------------------
+ * Definitions
+ * ------------------------------------------------------------------------
+ */
+
+static char **
+strings_from_array(Datum value, int *n)
+{
+	Datum	   *elems;
+	bool	   *nulls;
+	char	  **strings;
+
+	deconstruct_array(DatumGetArrayTypeP(value), TEXTOID, -1, false,
+					  TYPALIGN_INT, &elems, &nulls, n);
+	strings = palloc(sizeof(char *) * Max(*n, 1));
+	for (int i = 0; i < *n; i++)
+		strings[i] = nulls[i] ? pstrdup("") : TextDatumGetCString(elems[i]);
+	return strings;
+}
+
+CdcDefinition *
+cdc_definition_from_datums(const Datum *values, const bool *nulls)
+{
+	CdcDefinition *def = palloc0(sizeof(CdcDefinition));
+	Datum	   *relids;
+	Datum	   *partitions;
+	char	  **names;
+	char	  **topics;
+	int			nnames;
+	int			ntopics;
+	int			npartitions;
+
+	for (int i = 0; i < CDC_DEF_NATTS; i++)
+	{
+		if (nulls[i])
+			elog(ERROR, "column %d of a changefeed's definition is null", i + 1);
+	}
+
+#define VALUE(att)	values[CDC_DEF_##att - 1]
+	def->job_id = DatumGetInt64(VALUE(JOB_ID));
+	def->version = DatumGetInt32(VALUE(VERSION));
+	def->owner = DatumGetObjectId(VALUE(OWNER));
+	def->sink = TextDatumGetCString(VALUE(SINK));
+	def->options = strings_from_array(VALUE(OPTIONS), &def->noptions);
+	deconstruct_array(DatumGetArrayTypeP(VALUE(RELIDS)), OIDOID, sizeof(Oid),
+					  true, TYPALIGN_INT, &relids, NULL, &def->ntargets);
+	names = strings_from_array(VALUE(NAMES), &nnames);
+	topics = strings_from_array(VALUE(TOPICS), &ntopics);
+	deconstruct_array(DatumGetArrayTypeP(VALUE(PARTITIONS)), INT4OID,
+					  sizeof(int32), true, TYPALIGN_INT, &partitions, NULL,
+					  &npartitions);
+#undef VALUE
+
+	if (nnames != def->ntargets || ntopics != def->ntargets ||
+		npartitions != def->ntargets)
+		elog(ERROR, "definition of changefeed " INT64_FORMAT " is damaged",
+			 def->job_id);
+
+	def->targets = palloc0(sizeof(CdcTarget) * Max(def->ntargets, 1));
+	for (int i = 0; i < def->ntargets; i++)
+	{
+		def->targets[i].relid = DatumGetObjectId(relids[i]);
+		def->targets[i].name = names[i];
+		def->targets[i].topic = topics[i];
+		def->targets[i].partitions = DatumGetInt32(partitions[i]);
+	}
+	return def;
+}
+
+static void
+insert_definition(const CdcDefinition *def)
+{
+	static const Oid types[] = {INT8OID, INT4OID, OIDOID, TEXTOID, TEXTARRAYOID,
+	OIDARRAYOID, TEXTARRAYOID, TEXTARRAYOID, INT4ARRAYOID};
+	Datum		values[CDC_DEF_NATTS];
+	int			n = def->ntargets;
+	Datum	   *relids = palloc(sizeof(Datum) * Max(n, 1));
+	Datum	   *partitions = palloc(sizeof(Datum) * Max(n, 1));
+	char	  **names = palloc(sizeof(char *) * Max(n, 1));
+	char	  **topics = palloc(sizeof(char *) * Max(n, 1));
+
+	for (int i = 0; i < n; i++)
+	{
+		relids[i] = ObjectIdGetDatum(def->targets[i].relid);
+		partitions[i] = Int32GetDatum(def->targets[i].partitions);
+		names[i] = def->targets[i].name;
+		topics[i] = def->targets[i].topic;
+	}
+
+#define VALUE(att)	values[CDC_DEF_##att - 1]
+	VALUE(JOB_ID) = Int64GetDatum(def->job_id);
+	VALUE(VERSION) = Int32GetDatum(def->version);
+	VALUE(OWNER) = ObjectIdGetDatum(def->owner);
+	VALUE(SINK) = CStringGetTextDatum(def->sink);
+	VALUE(OPTIONS) = text_array(def->noptions, def->options);
+	VALUE(RELIDS) = PointerGetDatum(construct_array(relids, n, OIDOID,
+													sizeof(Oid), true,
+													TYPALIGN_INT));
+	VALUE(NAMES) = text_array(n, names);
+	VALUE(TOPICS) = text_array(n, topics);
+	VALUE(PARTITIONS) = PointerGetDatum(construct_array(partitions, n, INT4OID,
+														sizeof(int32), true,
+														TYPALIGN_INT));
+#undef VALUE
+
+	cdc_rows_run("INSERT INTO cdc_sink.definition (job_id, version, owner,"
+				 " sink, options, relids, names, topics, partitions)"
+				 " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+				 CDC_DEF_NATTS, types, values, NULL, SPI_OK_INSERT);
+}
+
+/* "a,b": each topic once. */
+static char *
+topic_list(const CdcDefinition *def)
+{
+	StringInfoData buf;
+
+	initStringInfo(&buf);
+	for (int i = 0; i < def->ntargets; i++)
+	{
+		bool		repeated = false;
+
+		for (int j = 0; j < i && !repeated; j++)
+			repeated = strcmp(def->targets[i].topic, def->targets[j].topic) == 0;
+		if (!repeated)
+			appendStringInfo(&buf, "%s%s", buf.len > 0 ? "," : "",
+							 def->targets[i].topic);
+	}
+	return buf.data;
+}
+
+/* ------------------------------------------------------------------------
+ * Jobs
+ * ------------------------------------------------------------------------
+ */
+
+int64
+cdc_job_new_id(void)
+{
+	int			nest = cdc_rows_begin();
+	bool		isnull;
+	int64		id;
+
+	cdc_rows_run("SELECT nextval('cdc_sink.job_id_seq'::regclass)",
+				 0, NULL, NULL, NULL, SPI_OK_SELECT);
+	id = DatumGetInt64(column(0, 1, &isnull));
+	cdc_rows_end(nest);
+	return id;
+}
+
+void
+cdc_job_insert(const CdcDefinition *def, const char *sink_uri,
+			   const char *description, const char *format, bool has_topics,
+			   bool scan_done)
+{
+	int			nest = cdc_rows_begin();
+
+	{
+		static const Oid types[] = {INT8OID, TEXTOID, OIDOID, TEXTOID, TEXTOID,
+		TEXTOID, TEXTOID};
+		Datum		values[7];
+
+		values[0] = Int64GetDatum(def->job_id);
+		values[1] = CStringGetTextDatum(status_names[CDC_JOB_PENDING]);
+		values[2] = ObjectIdGetDatum(def->owner);
+		values[3] = CStringGetTextDatum(description);
+		values[4] = CStringGetTextDatum(def->sink);
+		values[5] = CStringGetTextDatum(format);
+		values[6] = CStringGetTextDatum(topic_list(def));
+		cdc_rows_run("INSERT INTO cdc_sink.job (job_id, status, owner,"
+					 " description, sink, format, topics)"
+					 " VALUES ($1, $2, $3, $4, $5, $6, $7)",
+					 7, types, values, has_topics ? "       " : "      n",
+					 SPI_OK_INSERT);
+	}
+	{
+		static const Oid types[] = {INT8OID, TEXTOID};
+		Datum		values[2];
+
+		values[0] = Int64GetDatum(def->job_id);
+		values[1] = CStringGetTextDatum(sink_uri);
+		cdc_rows_run("INSERT INTO cdc_sink.secret (job_id, uri) VALUES ($1, $2)",
+					 2, types, values, NULL, SPI_OK_INSERT);
+	}
+	{
+		static const Oid types[] = {INT8OID, INT4OID, BOOLOID};
+		Datum		values[3];
+
+		values[0] = Int64GetDatum(def->job_id);
+		values[1] = Int32GetDatum(def->version);
+		values[2] = BoolGetDatum(scan_done);
+		cdc_rows_run("INSERT INTO cdc_sink.checkpoint (job_id, version, scan_done)"
+					 " VALUES ($1, $2, $3)",
+					 3, types, values, NULL, SPI_OK_INSERT);
+	}
+	insert_definition(def);
+	cdc_rows_end(nest);
+}
+
+List *
+cdc_job_list_live(void)
+{
+	static const char sql[] =
+	"SELECT d.job_id, d.version, d.owner, d.sink, d.options, d.relids,"
+	" d.names, d.topics, d.partitions,"
+	" j.status, j.owner, s.uri, c.version, c.resume_lsn, c.hlc_wall,"
+	" c.hlc_logical, c.scan_done, c.high_water_wall, c.high_water_logical"
+	" FROM cdc_sink.job j"
+	" JOIN cdc_sink.checkpoint c USING (job_id)"
+	" JOIN cdc_sink.definition d USING (job_id, version)"
+	" JOIN cdc_sink.secret s USING (job_id)"
+	" WHERE j.finished IS NULL ORDER BY j.job_id";
+	enum
+	{
+		COL_STATUS = CDC_DEF_NATTS, COL_OWNER, COL_URI, COL_VERSION, COL_LSN,
+		COL_WALL, COL_LOGICAL, COL_SCAN_DONE, COL_HW_WALL, COL_HW_LOGICAL,
+		NCOLS
+	};
+	MemoryContext caller = CurrentMemoryContext;
+	MemoryContext spi;
+	List	   *jobs = NIL;
+	int			nest = cdc_rows_begin();
+	uint64		n;
+
+	n = cdc_rows_run(sql, 0, NULL, NULL, NULL, SPI_OK_SELECT);
+	spi = MemoryContextSwitchTo(caller);
+	for (uint64 i = 0; i < n; i++)
+	{
+		CdcJob	   *job = palloc0(sizeof(CdcJob));
+		CdcCheckpoint *cp = &job->checkpoint;
+		Datum		values[NCOLS];
+		bool		nulls[NCOLS];
+		char	   *status;
+
+		for (int c = 0; c < NCOLS; c++)
+			values[c] = column(i, c + 1, &nulls[c]);
+
+		job->definition = cdc_definition_from_datums(values, nulls);
+		job->job_id = job->definition->job_id;
+		status = TextDatumGetCString(values[COL_STATUS]);
+		job->status = cdc_job_status_parse(status);
+		pfree(status);
+		job->owner = DatumGetObjectId(values[COL_OWNER]);
+		job->owner_exists = SearchSysCacheExists1(AUTHOID,
+												  ObjectIdGetDatum(job->owner));
+		job->sink_uri = TextDatumGetCString(values[COL_URI]);
+		cp->job_id = job->job_id;
+		cp->version = DatumGetInt32(values[COL_VERSION]);
+		cp->resume_lsn = nulls[COL_LSN] ? InvalidXLogRecPtr :
+			DatumGetLSN(values[COL_LSN]);
+		cp->hlc.wall = DatumGetInt64(values[COL_WALL]);
+		cp->hlc.logical = (uint32) DatumGetInt64(values[COL_LOGICAL]);
+		cp->scan_done = DatumGetBool(values[COL_SCAN_DONE]);
+		cp->high_water.wall = DatumGetInt64(values[COL_HW_WALL]);
+		cp->high_water.logical = (uint32) DatumGetInt64(values[COL_HW_LOGICAL]);
+		jobs = lappend(jobs, job);
+	}
+	MemoryContextSwitchTo(spi);
+	cdc_rows_end(nest);
+	return jobs;
+}
+
+bool
+cdc_job_apply(int64 job_id, CdcJobEvent event, const char *error,
+			  CdcJobStatus *status)
+{
+	static const Oid id_type[] = {INT8OID};
+	Datum		id = Int64GetDatum(job_id);
+	int			nest = cdc_rows_begin();
+	CdcJobStatus old;
+	CdcJobStatus next;
+	bool		changed;
+	bool		isnull;
+
+	if (cdc_rows_run("SELECT status FROM cdc_sink.job WHERE job_id = $1 FOR UPDATE",
+					 1, id_type, &id, NULL, SPI_OK_SELECT) == 0)
+	{
+		cdc_rows_end(nest);
+		return false;
+	}
+	old = cdc_job_status_parse(TextDatumGetCString(column(0, 1, &isnull)));
+	next = cdc_job_next(old, event, &changed);
+
+	/*
+	 * A job that was paused before it had a position still has to start.
+	 * Read now that we have the lock: the lane writes both together.
+	 */
+	if (event == CDC_EV_RESUME && changed &&
+		cdc_rows_run("SELECT FROM cdc_sink.checkpoint"
+					 " WHERE job_id = $1 AND resume_lsn IS NOT NULL",
+					 1, id_type, &id, NULL, SPI_OK_SELECT) == 0)
+		next = CDC_JOB_PENDING;
+
+	if (changed)
+	{
+		static const Oid types[] = {INT8OID, TEXTOID, TEXTOID, BOOLOID, BOOLOID};
+		Datum		values[5];
+
+		values[0] = id;
+		values[1] = CStringGetTextDatum(status_names[next]);
+		values[2] = CStringGetTextDatum(error ? error : "");
+		values[3] = BoolGetDatum(next == CDC_JOB_RUNNING);
+		values[4] = BoolGetDatum(cdc_job_is_terminal(next));
+		cdc_rows_run("UPDATE cdc_sink.job SET status = $2,"
+					 " error = coalesce($3, error),"
+					 " reason = NULL,"
+					 " modified = clock_timestamp(),"
+					 " started = CASE WHEN $4 THEN coalesce(started, clock_timestamp())"
+					 " ELSE started END,"
+					 " finished = CASE WHEN $5 THEN clock_timestamp() END"
+					 " WHERE job_id = $1",
+					 5, types, values, error ? "     " : "  n  ", SPI_OK_UPDATE);
+		if (cdc_job_is_terminal(next))
+			cdc_rows_run("DELETE FROM cdc_sink.secret WHERE job_id = $1",
+						 1, id_type, &id, NULL, SPI_OK_DELETE);
+	}
+	cdc_rows_end(nest);
+	*status = next;
+	return true;
+}
+
+void
+cdc_job_set_reason(int64 job_id, const char *reason)
+{
+	static const Oid types[] = {INT8OID, TEXTOID};
+	Datum		values[2];
+	int			nest = cdc_rows_begin();
+
+	values[0] = Int64GetDatum(job_id);
+	values[1] = CStringGetTextDatum(reason);
+	cdc_rows_run("UPDATE cdc_sink.job SET reason = $2 WHERE job_id = $1",
+				 2, types, values, NULL, SPI_OK_UPDATE);
+	cdc_rows_end(nest);
+}
+
+bool
+cdc_job_look(int64 job_id, CdcJobLook *look)
+{
+	Datum		id = Int64GetDatum(job_id);
+	Oid			type = INT8OID;
+	MemoryContext caller = CurrentMemoryContext;
+	MemoryContext spi;
+	int			nest = cdc_rows_begin();
+	bool		found;
+	bool		isnull;
+	int			rc;
+
+	/* the newest state, whatever the isolation level of the caller */
+	PushActiveSnapshot(GetLatestSnapshot());
+	rc = SPI_execute_with_args("SELECT j.status, j.owner, j.error, d.relids,"
+							   " c.resume_lsn"
+							   " FROM cdc_sink.job j"
+							   " JOIN cdc_sink.checkpoint c USING (job_id)"
+							   " JOIN cdc_sink.definition d USING (job_id, version)"
+							   " WHERE j.job_id = $1",
+							   1, &type, &id, NULL, true, 1);
+	PopActiveSnapshot();
+	if (rc != SPI_OK_SELECT)
+		elog(ERROR, "could not read job " INT64_FORMAT ": %s", job_id,
+			 SPI_result_code_string(rc));
+	found = SPI_processed > 0;
+	if (found)
+	{
+		Datum	   *relids;
+		Datum		lsn;
+
+		spi = MemoryContextSwitchTo(caller);
+		look->status = cdc_job_status_parse(TextDatumGetCString(column(0, 1, &isnull)));
+		look->owner = DatumGetObjectId(column(0, 2, &isnull));
+		look->error = TextDatumGetCString(column(0, 3, &isnull));
+		deconstruct_array(DatumGetArrayTypeP(column(0, 4, &isnull)), OIDOID,
+						  sizeof(Oid), true, TYPALIGN_INT, &relids, NULL,
+						  &look->nrelids);
+		look->relids = palloc(sizeof(Oid) * Max(look->nrelids, 1));
+		for (int i = 0; i < look->nrelids; i++)
+			look->relids[i] = DatumGetObjectId(relids[i]);
+		lsn = column(0, 5, &isnull);
+		look->resume_lsn = isnull ? InvalidXLogRecPtr : DatumGetLSN(lsn);
+		MemoryContextSwitchTo(spi);
+	}
+	cdc_rows_end(nest);
+	return found;
+}
+
+bool
+cdc_job_any_live(void)
+{
+	int			nest = cdc_rows_begin();
+	uint64		n = cdc_rows_run("SELECT FROM cdc_sink.job"
+								 " WHERE finished IS NULL LIMIT 1",
+								 0, NULL, NULL, NULL, SPI_OK_SELECT);
+
+	cdc_rows_end(nest);
+	return n > 0;
+}
+
+uint64
+cdc_job_purge(void)
+{
+	Oid			type = INT4OID;
+	Datum		retention = Int32GetDatum(cdc_job_retention);
+	int			nest = cdc_rows_begin();
+	uint64		n;
+
+	/* dead letters stay until somebody has looked at them */
+	n = cdc_rows_run("WITH old AS (DELETE FROM cdc_sink.job"
+					 " WHERE finished < clock_timestamp() - $1 * interval '1 second'"
+					 " RETURNING job_id),"
+					 " cp AS (DELETE FROM cdc_sink.checkpoint c USING old o"
+					 " WHERE c.job_id = o.job_id)"
+					 " DELETE FROM cdc_sink.definition d USING old o"
+					 " WHERE d.job_id = o.job_id",
+					 1, &type, &retention, NULL, SPI_OK_DELETE);
+	cdc_rows_end(nest);
+	return n;
+}

@@ -1,0 +1,182 @@
+/*-------------------------------------------------------------------------
+ * job.h
+ *		Jobs: rows of the extension's tables and their states.  Together with
+ *		checkpoint.h the only code that reads or writes those tables (SPI).
+ *
+ * All functions run inside a transaction with an active snapshot, in a
+ * backend or between two drains of a lane.  They qualify every name with
+ * the schema cdc_sink and run as the extension's owner (the lane worker is
+ * the bootstrap superuser; backends switch user around the calls).
+ *-------------------------------------------------------------------------
+ */
+#ifndef CDC_JOB_H
+#define CDC_JOB_H
+
+#include "postgres.h"
+
+#include "access/xlogdefs.h"
+#include "base/hlc.h"
+#include "datatype/timestamp.h"
+#include "nodes/pg_list.h"
+
+typedef enum CdcJobStatus
+{
+	CDC_JOB_PENDING,			/* made, its start not yet decoded */
+	CDC_JOB_RUNNING,
+	CDC_JOB_PAUSE_REQUESTED,
+	CDC_JOB_PAUSED,
+	CDC_JOB_CANCEL_REQUESTED,
+	CDC_JOB_CANCELED,
+	CDC_JOB_SUCCEEDED,
+	CDC_JOB_FAILED,
+} CdcJobStatus;
+
+typedef enum CdcJobEvent
+{
+	/* from users */
+	CDC_EV_PAUSE,
+	CDC_EV_RESUME,
+	CDC_EV_CANCEL,
+	/* from the lane */
+	CDC_EV_STARTED,				/* the feed has a durable position */
+	CDC_EV_STOPPED,				/* the lane let go after a request */
+	CDC_EV_FINISHED,			/* scan-only feed is done */
+	CDC_EV_ERROR_FAIL,			/* terminal error, on_error=fail */
+	CDC_EV_ERROR_PAUSE,			/* terminal error, on_error=pause */
+} CdcJobEvent;
+
+extern const char *cdc_job_status_name(CdcJobStatus status);
+extern CdcJobStatus cdc_job_status_parse(const char *name);
+extern bool cdc_job_is_terminal(CdcJobStatus status);
+
+/*
+ * The state machine: the state that follows, *changed tells whether it is
+ * another one.  A user's event that is not allowed raises
+ * 55000 "job with status X cannot be requested to be paused" (resumed,
+ * canceled); repeating a request is no error.  An event of the lane that
+ * does not fit leaves the state alone.
+ */
+extern CdcJobStatus cdc_job_next(CdcJobStatus status, CdcJobEvent event,
+								 bool *changed);
+
+/* One table of a feed, as it was when the definition was written. */
+typedef struct CdcTarget
+{
+	Oid			relid;
+	char	   *name;			/* db.schema.table at creation */
+	char	   *topic;			/* final topic name */
+	int			partitions;		/* of the topic at creation, 0: none */
+} CdcTarget;
+
+/* A definition; insert-only, so a version never changes. */
+typedef struct CdcDefinition
+{
+	int64		job_id;
+	int			version;
+	Oid			owner;
+	char	   *sink;			/* URI with secrets redacted */
+	int			noptions;
+	char	  **options;		/* see cdc_options_to_strings */
+	int			ntargets;
+	CdcTarget  *targets;
+} CdcDefinition;
+
+/*
+ * Column numbers of cdc_sink.definition, for the lane, which reads the rows
+ * out of the WAL as they are inserted.
+ */
+enum
+{
+	CDC_DEF_JOB_ID = 1,			/* bigint */
+	CDC_DEF_VERSION,			/* integer */
+	CDC_DEF_OWNER,				/* oid */
+	CDC_DEF_SINK,				/* text, redacted */
+	CDC_DEF_OPTIONS,			/* text[] */
+	CDC_DEF_RELIDS,				/* oid[] */
+	CDC_DEF_NAMES,				/* text[] */
+	CDC_DEF_TOPICS,				/* text[] */
+	CDC_DEF_PARTITIONS,			/* integer[] */
+	CDC_DEF_NATTS = CDC_DEF_PARTITIONS
+};
+
+/* Builds a definition from the columns above, palloc'ed (deep copy). */
+extern CdcDefinition *cdc_definition_from_datums(const Datum *values,
+												 const bool *nulls);
+
+/* Where a feed stands, durably. */
+typedef struct CdcCheckpoint
+{
+	int64		job_id;
+	int			version;		/* definition in force at resume_lsn */
+	XLogRecPtr	resume_lsn;		/* InvalidXLogRecPtr: not started yet */
+	CdcHlc		hlc;			/* stamp at resume_lsn */
+	bool		scan_done;		/* initial scan acknowledged (or none) */
+	CdcHlc		high_water;		/* what the sink has and was told durable;
+								 * wall 0: none yet */
+} CdcCheckpoint;
+
+/* Everything a lane needs of one live job. */
+typedef struct CdcJob
+{
+	int64		job_id;
+	CdcJobStatus status;
+	Oid			owner;
+	bool		owner_exists;
+	char	   *sink_uri;		/* with secrets: never to be logged */
+	CdcDefinition *definition;	/* version of the checkpoint, or the first */
+	CdcCheckpoint checkpoint;
+} CdcJob;
+
+/* Writes job, definition (version 1), secret and checkpoint rows. */
+extern void cdc_job_insert(const CdcDefinition *def, const char *sink_uri,
+						   const char *description, const char *format,
+						   bool has_topics, bool scan_done);
+
+extern int64 cdc_job_new_id(void);
+
+/* Jobs that are not in a terminal state; palloc'ed in the caller's context. */
+extern List *cdc_job_list_live(void);
+
+/*
+ * Applies an event under the row's lock.  error goes to the job's error
+ * column (NULL: leave; "" : clear).  Returns false if there is no such job.
+ * *status is the state afterwards.
+ */
+extern bool cdc_job_apply(int64 job_id, CdcJobEvent event, const char *error,
+						  CdcJobStatus *status);
+
+/* True while a job is not in a terminal state. */
+extern bool cdc_job_any_live(void);
+
+/* Text of PAUSE JOB ... WITH REASON; goes away with the next state. */
+extern void cdc_job_set_reason(int64 job_id, const char *reason);
+
+/* A job as a backend needs it. */
+typedef struct CdcJobLook
+{
+	CdcJobStatus status;
+	Oid			owner;
+	char	   *error;
+	int			nrelids;
+	Oid		   *relids;
+	XLogRecPtr	resume_lsn;
+} CdcJobLook;
+
+/* Reads the newest committed state of a job; false if there is none. */
+extern bool cdc_job_look(int64 job_id, CdcJobLook *look);
+
+/*
+ * Removes jobs that ended more than cdc_sink.job_retention ago; returns how
+ * many definitions went.
+ */
+extern uint64 cdc_job_purge(void);
+
+extern void cdc_checkpoint_write(const CdcCheckpoint *cp);
+
+extern void cdc_dead_letter_insert(int64 job_id, const char *topic,
+								   const char *key, int key_len,
+								   const char *value, int value_len,
+								   XLogRecPtr lsn, CdcHlc updated,
+								   const char *error);
+
+#endif							/* CDC_JOB_H */

@@ -1,0 +1,515 @@
+/*-------------------------------------------------------------------------
+ * options.c
+ *		Options of a feed: checks, and what follows from them; see options.h.
+ *
+ * An option that is known but not supported yet still has its value and its
+ * company checked, so that a wrong statement gets the error it deserves.
+ *
+ * Runs: backends and lane workers, in the caller's memory context.  No
+ * catalog access, no NOTICE but from cdc_options_notices().
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "catalog/option_table.h"
+#include "catalog/options.h"
+#include "catalog/uri.h"
+#include "common/int.h"
+#include "lib/stringinfo.h"
+#include "utils/builtins.h"
+#include "utils/jsonb.h"
+
+#define DEFAULT_MIN_CHECKPOINT_US	1000000
+#define LEAST_MIN_CHECKPOINT_US		10000
+#define COSTLY_INTERVAL_US			500000
+
+#define DURATION_HINT \
+	"A duration is written with units, for example \"10s\", \"1m30s\" or \"500ms\"."
+
+#define FAIL(...) \
+	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), __VA_ARGS__))
+
+/* ----------------------------------------------------------------
+ *						values
+ * ----------------------------------------------------------------
+ */
+
+static void
+bad_duration(const char *option, const char *text)
+{
+	FAIL(errmsg("problem parsing option %s: time: invalid duration \"%s\"",
+				option, text),
+		 errhint(DURATION_HINT));
+}
+
+/* Nanoseconds in a unit; *len is set to the length of its name, 0: none. */
+static int64
+duration_unit(const char *p, size_t *len)
+{
+	static const struct
+	{
+		const char *name;
+		int64		ns;
+	}			units[] =
+	{
+		/* longer names before those that they begin with */
+		{"ns", 1},
+		{"us", 1000},
+		{"\xc2\xb5s", 1000},	/* micro sign */
+		{"\xce\xbcs", 1000},	/* Greek mu */
+		{"ms", 1000000},
+		{"s", INT64CONST(1000000000)},
+		{"m", INT64CONST(60000000000)},
+		{"h", INT64CONST(3600000000000)},
+	};
+
+	for (int i = 0; i < lengthof(units); i++)
+	{
+		*len = strlen(units[i].name);
+		if (strncmp(p, units[i].name, *len) == 0)
+			return units[i].ns;
+	}
+	*len = 0;
+	return 0;
+}
+
+/*
+ * Go's notation.  A sum that is not a whole number of microseconds is
+ * rounded up, so that it does not become 0.
+ */
+int64
+cdc_parse_duration(const char *option, const char *text)
+{
+	const char *p = text;
+	bool		negative = *p == '-';
+	int64		total = 0;
+
+	if (*p == '-' || *p == '+')
+		p++;
+	if (strcmp(p, "0") == 0)
+		return 0;
+	if (*p == '\0')
+		bad_duration(option, text);
+
+	while (*p != '\0')
+	{
+		int64		whole = 0;
+		double		fraction = 0;
+		double		scale = 1;
+		bool		digits = false;
+		int64		unit;
+		size_t		unit_len;
+
+		for (; *p >= '0' && *p <= '9'; p++)
+		{
+			digits = true;
+			if (pg_mul_s64_overflow(whole, 10, &whole) ||
+				pg_add_s64_overflow(whole, *p - '0', &whole))
+				bad_duration(option, text);
+		}
+		if (*p == '.')
+		{
+			for (p++; *p >= '0' && *p <= '9'; p++)
+			{
+				digits = true;
+				scale /= 10;
+				fraction += (*p - '0') * scale;
+			}
+		}
+		unit = duration_unit(p, &unit_len);
+		if (!digits || unit_len == 0)
+			bad_duration(option, text);
+		p += unit_len;
+
+		/* the fraction is below 1, so its share of an hour fits */
+		if (pg_mul_s64_overflow(whole, unit, &whole) ||
+			pg_add_s64_overflow(total, whole, &total) ||
+			pg_add_s64_overflow(total, (int64) rint(fraction * unit), &total))
+			bad_duration(option, text);
+	}
+	if (negative && total > 0)
+		FAIL(errmsg("negative durations are not accepted: %s='%s'", option, text));
+	return total / 1000 + (total % 1000 != 0);
+}
+
+/* Puts json_in's complaint in terms of the option; it keeps the detail. */
+static void
+json_error_callback(void *arg)
+{
+	if (geterrcode() == ERRCODE_INVALID_TEXT_REPRESENTATION)
+	{
+		errcode(ERRCODE_INVALID_PARAMETER_VALUE);
+		errmsg("error unmarshalling json: the value of option \"%s\" is not valid JSON",
+			   (const char *) arg);
+	}
+}
+
+static void
+check_json_object(const CdcOptionSpec *spec, const char *text)
+{
+	ErrorContextCallback callback;
+	Jsonb	   *jb;
+
+	callback.callback = json_error_callback;
+	callback.arg = unconstify(char *, spec->name);
+	callback.previous = error_context_stack;
+	error_context_stack = &callback;
+	jb = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(text)));
+	error_context_stack = callback.previous;
+
+	if (!JB_ROOT_IS_OBJECT(jb))
+		FAIL(errmsg("error unmarshalling json: the value of option \"%s\" is not a JSON object",
+					spec->name));
+	pfree(jb);
+}
+
+/* Checks one option by itself; *pair is changed to its canonical form. */
+static void
+check_value(const CdcOptionSpec *spec, CdcOptionPair *pair)
+{
+	bool		optional = spec->kind == CDC_OPT_FLAG || spec->value_optional;
+	bool		supported;
+
+	/* '' is how a JSON object of options says that there is no value */
+	if (optional && pair->value != NULL && pair->value[0] == '\0')
+		pair->value = NULL;
+	if (pair->value == NULL)
+	{
+		if (!optional)
+			FAIL(errmsg("option \"%s\" requires a value", spec->name));
+		return;
+	}
+
+	switch (spec->kind)
+	{
+		case CDC_OPT_FLAG:
+			FAIL(errmsg("option \"%s\" does not take a value", spec->name),
+				 errhint("Write just the name of the option, or leave it out."));
+			break;
+		case CDC_OPT_STRING:
+			break;
+		case CDC_OPT_DURATION:
+			(void) cdc_parse_duration(spec->name, pair->value);
+			break;
+		case CDC_OPT_POSITIVE_DURATION:
+			if (cdc_parse_duration(spec->name, pair->value) == 0)
+				FAIL(errmsg("option %s must be a duration greater than 0",
+							spec->name));
+			break;
+		case CDC_OPT_ENUM:
+			pair->value = pstrdup(cdc_option_enum(spec, pair->value, &supported));
+			break;
+		case CDC_OPT_JSON:
+			if (spec->secret == CDC_OPT_PUBLIC)
+				check_json_object(spec, pair->value);
+			break;
+	}
+}
+
+/* ----------------------------------------------------------------
+ *						options together
+ * ----------------------------------------------------------------
+ */
+
+/* Value of an option, "" if it has none, NULL if it was not given. */
+static const char *
+given(List *pairs, const char *name)
+{
+	ListCell   *lc;
+
+	foreach(lc, pairs)
+	{
+		CdcOptionPair *pair = lfirst(lc);
+
+		if (strcmp(pair->name, name) == 0)
+			return pair->value ? pair->value : "";
+	}
+	return NULL;
+}
+
+static CdcInitialScan
+initial_scan(List *pairs)
+{
+	static const char *const spellings[] = {
+		"initial_scan", "no_initial_scan", "initial_scan_only",
+	};
+	const char *first = NULL;
+	const char *value;
+
+	for (int i = 0; i < lengthof(spellings); i++)
+	{
+		if (given(pairs, spellings[i]) == NULL)
+			continue;
+		if (first != NULL)
+			FAIL(errmsg("cannot specify both %s and %s", first, spellings[i]));
+		first = spellings[i];
+	}
+	if (first == NULL || strcmp(first, "initial_scan") == 0)
+	{
+		value = given(pairs, "initial_scan");
+		if (value != NULL && strcmp(value, "only") == 0)
+			return CDC_SCAN_ONLY;
+		return value != NULL && strcmp(value, "no") == 0 ? CDC_SCAN_NO : CDC_SCAN_YES;
+	}
+	return strcmp(first, "no_initial_scan") == 0 ? CDC_SCAN_NO : CDC_SCAN_ONLY;
+}
+
+/* Pairs that exclude or need each other, whether supported or not. */
+static void
+check_combinations(List *pairs, CdcInitialScan scan)
+{
+	static const char *const not_scan_only[] = {
+		"end_time", "resolved", "diff", "mvcc_timestamp", "updated",
+	};
+	static const char *const wrapped_only[] = {"key_in_value", "topic_in_value"};
+	const char *format = given(pairs, "format");
+	const char *envelope = given(pairs, "envelope");
+	bool		json;
+	bool		avro;
+
+	format = format ? format : "json";
+	envelope = envelope ? envelope : "wrapped";
+	json = strcmp(format, "json") == 0;
+	avro = strcmp(format, "avro") == 0 || strcmp(format, "experimental_avro") == 0;
+
+	for (int i = 0; i < lengthof(not_scan_only); i++)
+	{
+		if (scan == CDC_SCAN_ONLY && given(pairs, not_scan_only[i]) != NULL)
+			FAIL(errmsg("cannot specify both initial_scan='only' and %s",
+						not_scan_only[i]));
+	}
+	if (strcmp(format, "csv") == 0 && scan != CDC_SCAN_ONLY)
+		FAIL(errmsg("format=csv is only usable with initial_scan_only"));
+	if (strcmp(format, "parquet") == 0 && given(pairs, "topic_in_value") != NULL)
+		FAIL(errmsg("cannot specify both format=parquet and topic_in_value"));
+	if (given(pairs, "unordered") != NULL && given(pairs, "resolved") != NULL)
+		FAIL(errmsg("resolved is not usable with unordered"),
+			 errdetail("Without an order resolved timestamps could not be guaranteed to be correct."));
+	if (given(pairs, "key_column") != NULL && given(pairs, "unordered") == NULL)
+		FAIL(errmsg("key_column requires unordered"),
+			 errdetail("The order of the messages of a key is no longer guaranteed."));
+	if (avro && (strcmp(envelope, "row") == 0 || strcmp(envelope, "deprecated_row") == 0))
+		FAIL(errmsg("envelope=row is not supported with format=avro"));
+
+	for (int i = 0; i < lengthof(wrapped_only); i++)
+	{
+		if (given(pairs, wrapped_only[i]) == NULL)
+			continue;
+		if (avro)
+			FAIL(errmsg("%s is not supported with format=avro", wrapped_only[i]));
+		if (strcmp(envelope, "row") == 0 || strcmp(envelope, "key_only") == 0 ||
+			strcmp(envelope, "deprecated_row") == 0)
+			FAIL(errmsg("%s is only usable with envelope=wrapped", wrapped_only[i]));
+	}
+	if (given(pairs, "diff") != NULL &&
+		(strcmp(envelope, "row") == 0 || strcmp(envelope, "key_only") == 0 ||
+		 strcmp(envelope, "deprecated_row") == 0))
+		FAIL(errmsg("diff is only usable with envelope=wrapped"));
+
+	if (avro && given(pairs, "confluent_schema_registry") == NULL)
+		FAIL(errmsg("WITH option confluent_schema_registry is required for format=avro"));
+	if (!json && given(pairs, "encode_json_value_null_as_object") != NULL)
+		FAIL(errmsg("encode_json_value_null_as_object is only usable with format=json"));
+	if (!json && !avro && given(pairs, "headers_json_column_name") != NULL)
+		FAIL(errmsg("headers_json_column_name is only usable with format=json/avro"));
+	if (strcmp(envelope, "enriched") == 0)
+	{
+		if (!json && !avro && strcmp(format, "protobuf") != 0)
+			FAIL(errmsg("envelope=enriched is only usable with format=json/avro"));
+	}
+	else if (given(pairs, "enriched_properties") != NULL)
+		FAIL(errmsg("enriched_properties is only usable with envelope=enriched"));
+}
+
+/* A value tells more than an option that goes with it, so values go first. */
+static void
+check_supported(List *pairs)
+{
+	ListCell   *lc;
+
+	foreach(lc, pairs)
+	{
+		CdcOptionPair *pair = lfirst(lc);
+		const CdcOptionSpec *spec = cdc_option_find(pair->name);
+		bool		supported = true;
+
+		if (spec->kind == CDC_OPT_ENUM && spec->state == CDC_OPT_SUPPORTED &&
+			pair->value != NULL)
+			(void) cdc_option_enum(spec, pair->value, &supported);
+		if (!supported)
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("%s=%s is not supported yet", spec->name, pair->value)));
+	}
+	foreach(lc, pairs)
+	{
+		CdcOptionPair *pair = lfirst(lc);
+
+		if (cdc_option_find(pair->name)->state != CDC_OPT_SUPPORTED)
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("option \"%s\" is not supported yet", pair->name)));
+	}
+}
+
+static int
+compare_pairs(const ListCell *a, const ListCell *b)
+{
+	return strcmp(((CdcOptionPair *) lfirst(a))->name,
+				  ((CdcOptionPair *) lfirst(b))->name);
+}
+
+CdcOptions *
+cdc_options_parse(List *pairs)
+{
+	CdcOptions *options = palloc0(sizeof(CdcOptions));
+	const char *value;
+	ListCell   *lc;
+
+	foreach(lc, pairs)
+	{
+		CdcOptionPair *pair = palloc(sizeof(CdcOptionPair));
+		const CdcOptionSpec *spec;
+
+		*pair = *(CdcOptionPair *) lfirst(lc);
+		spec = cdc_option_find(pair->name);
+		if (spec == NULL)
+			cdc_option_unknown(pair->name);
+		if (given(options->pairs, pair->name) != NULL)
+			ereport(ERROR,
+					(errcode(ERRCODE_SYNTAX_ERROR),
+					 errmsg("option \"%s\" is given more than once", pair->name)));
+		if (spec->state == CDC_OPT_NOT_APPLICABLE)
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("option \"%s\" is not applicable to PostgreSQL", pair->name),
+					 errhint("Leave the option out.")));
+		pair->name = pstrdup(pair->name);
+		pair->value = pair->value ? pstrdup(pair->value) : NULL;
+		check_value(spec, pair);
+		options->pairs = lappend(options->pairs, pair);
+	}
+	list_sort(options->pairs, compare_pairs);
+
+	options->initial_scan = initial_scan(options->pairs);
+	check_combinations(options->pairs, options->initial_scan);
+	check_supported(options->pairs);
+
+	options->encode.format = CDC_FORMAT_JSON;
+	options->encode.envelope = CDC_ENVELOPE_WRAPPED;
+	options->encode.updated = given(options->pairs, "updated") != NULL;
+	options->encode.key_in_value = given(options->pairs, "key_in_value") != NULL;
+	options->encode.topic_in_value = given(options->pairs, "topic_in_value") != NULL;
+	options->full_table_name = given(options->pairs, "full_table_name") != NULL;
+
+	value = given(options->pairs, "resolved");
+	options->resolved = value != NULL;
+	if (value != NULL && *value != '\0')
+		options->resolved_us = cdc_parse_duration("resolved", value);
+
+	value = given(options->pairs, "min_checkpoint_frequency");
+	options->min_checkpoint_us = value == NULL ? DEFAULT_MIN_CHECKPOINT_US :
+		Max(cdc_parse_duration("min_checkpoint_frequency", value),
+			LEAST_MIN_CHECKPOINT_US);
+
+	value = given(options->pairs, "on_error");
+	options->on_error = value != NULL && strcmp(value, "pause") == 0 ?
+		CDC_ON_ERROR_PAUSE : CDC_ON_ERROR_FAIL;
+
+	value = given(options->pairs, "on_bad_message");
+	options->on_bad_message = value == NULL || strcmp(value, "fail") == 0 ? CDC_BAD_MESSAGE_FAIL :
+		strcmp(value, "retry") == 0 ? CDC_BAD_MESSAGE_RETRY : CDC_BAD_MESSAGE_DEAD_LETTER;
+
+	value = given(options->pairs, "kafka_sink_config");
+	options->kafka_sink_config = value ? pstrdup(value) : NULL;
+	return options;
+}
+
+void
+cdc_options_notices(const CdcOptions *options)
+{
+	const char *min_checkpoint = given(options->pairs, "min_checkpoint_frequency");
+
+	if (options->resolved && options->resolved_us > 0 &&
+		options->resolved_us < options->min_checkpoint_us)
+		ereport(NOTICE,
+				(errmsg("resolved timestamps will be sent at most every min_checkpoint_frequency (%s)",
+						min_checkpoint ? min_checkpoint : "1s")));
+	if (options->resolved && options->resolved_us > 0 &&
+		options->resolved_us < COSTLY_INTERVAL_US)
+		ereport(NOTICE,
+				(errmsg("an interval of resolved below 500ms can cost performance")));
+	if (min_checkpoint != NULL &&
+		cdc_parse_duration("min_checkpoint_frequency", min_checkpoint) < LEAST_MIN_CHECKPOINT_US)
+		ereport(NOTICE,
+				(errmsg("min_checkpoint_frequency is raised to 10ms")));
+	else if (options->min_checkpoint_us < COSTLY_INTERVAL_US)
+		ereport(NOTICE,
+				(errmsg("a min_checkpoint_frequency below 500ms can cost performance")));
+}
+
+/* ----------------------------------------------------------------
+ *						as text
+ * ----------------------------------------------------------------
+ */
+
+List *
+cdc_options_from_strings(int n, char **strings)
+{
+	List	   *pairs = NIL;
+
+	for (int i = 0; i < n; i++)
+	{
+		CdcOptionPair *pair = palloc(sizeof(CdcOptionPair));
+		size_t		len = strcspn(strings[i], "=");
+
+		pair->name = pnstrdup(strings[i], len);
+		pair->value = strings[i][len] == '=' ? pstrdup(strings[i] + len + 1) : NULL;
+		pairs = lappend(pairs, pair);
+	}
+	return pairs;
+}
+
+char **
+cdc_options_to_strings(const CdcOptions *options, int *n)
+{
+	char	  **strings = palloc(sizeof(char *) * Max(list_length(options->pairs), 1));
+	ListCell   *lc;
+
+	*n = 0;
+	foreach(lc, options->pairs)
+	{
+		CdcOptionPair *pair = lfirst(lc);
+
+		strings[(*n)++] = pair->value ?
+			psprintf("%s=%s", pair->name, pair->value) : pstrdup(pair->name);
+	}
+	return strings;
+}
+
+char *
+cdc_options_describe(const CdcOptions *options)
+{
+	StringInfoData text;
+	ListCell   *lc;
+
+	initStringInfo(&text);
+	foreach(lc, options->pairs)
+	{
+		CdcOptionPair *pair = lfirst(lc);
+		const CdcOptionSpec *spec = cdc_option_find(pair->name);
+		const char *value = pair->value;
+
+		appendStringInfo(&text, "%s%s", text.len > 0 ? ", " : "", pair->name);
+		if (value == NULL)
+			continue;
+		if (spec == NULL || spec->secret == CDC_OPT_SECRET)
+			value = "redacted";
+		else if (spec->secret == CDC_OPT_SECRET_URL)
+			value = cdc_uri_redact(value);
+		appendStringInfo(&text, " = %s", quote_literal_cstr(value));
+	}
+	return text.data;
+}

@@ -1,0 +1,92 @@
+/*-------------------------------------------------------------------------
+ * options.h
+ *		Options of CREATE CHANGEFEED ... WITH: one table drives parsing,
+ *		validation, the description of a job and the reference page.
+ *-------------------------------------------------------------------------
+ */
+#ifndef CDC_OPTIONS_H
+#define CDC_OPTIONS_H
+
+#include "postgres.h"
+
+#include "encode/encode.h"
+#include "nodes/pg_list.h"
+
+/* An option as the user wrote it. */
+typedef struct CdcOptionPair
+{
+	char	   *name;			/* folded to lower case unless quoted */
+	char	   *value;			/* NULL: none given */
+} CdcOptionPair;
+
+typedef enum CdcInitialScan
+{
+	CDC_SCAN_YES,
+	CDC_SCAN_NO,
+	CDC_SCAN_ONLY,
+} CdcInitialScan;
+
+typedef enum CdcOnError
+{
+	CDC_ON_ERROR_FAIL,
+	CDC_ON_ERROR_PAUSE,
+} CdcOnError;
+
+typedef enum CdcOnBadMessage
+{
+	CDC_BAD_MESSAGE_FAIL,
+	CDC_BAD_MESSAGE_RETRY,
+	CDC_BAD_MESSAGE_DEAD_LETTER,
+} CdcOnBadMessage;
+
+typedef struct CdcOptions
+{
+	CdcEncodeOptions encode;	/* what the encoder needs, as asked for */
+	bool		full_table_name;
+	CdcInitialScan initial_scan;
+	bool		resolved;
+	int64		resolved_us;	/* 0: with every checkpoint */
+	int64		min_checkpoint_us;
+	CdcOnError	on_error;
+	CdcOnBadMessage on_bad_message;
+	char	   *kafka_sink_config;	/* JSON text or NULL */
+	List	   *pairs;			/* CdcOptionPair, sorted by name, as given */
+} CdcOptions;
+
+/*
+ * Validates a list of CdcOptionPair (any order) and returns the options,
+ * palloc'ed in the current context.  Raises 22023 (42601 for a repeated
+ * option) naming the option.
+ */
+extern CdcOptions *cdc_options_parse(List *pairs);
+
+/*
+ * Options as stored in a definition: text array elements "name" or
+ * "name=value", sorted by name; and back.
+ */
+extern List *cdc_options_from_strings(int n, char **strings);
+extern char **cdc_options_to_strings(const CdcOptions *options, int *n);
+
+/* "envelope = 'wrapped', updated": sorted, secrets redacted, or "". */
+extern char *cdc_options_describe(const CdcOptions *options);
+
+/*
+ * Raises the NOTICEs a user should see once, when a feed is created or
+ * altered; cdc_options_parse() itself is silent, for it runs in workers too.
+ */
+extern void cdc_options_notices(const CdcOptions *options);
+
+/* "10s", "1m30s", "500ms" to microseconds; raises 22023 naming the option. */
+extern int64 cdc_parse_duration(const char *option, const char *text);
+
+/*
+ * The option table, for a help view and the reference page; i counts from 0.
+ * type: "flag", "string", "duration", "json" or the values "'a' | 'b'";
+ * dflt: as text, "" if there is none.
+ */
+extern int	cdc_option_count(void);
+extern void cdc_option_describe(int i, const char **name, const char **type,
+								const char **dflt, bool *supported,
+								const char **help);
+
+#endif							/* CDC_OPTIONS_H */

@@ -1,0 +1,454 @@
+/*-------------------------------------------------------------------------
+ * target.c
+ *		Tables of a changefeed: finding, checking and naming them.
+ *
+ * Whatever makes a table unfit for a feed is refused here, by name and with
+ * the way out: what slips through is found by the lane much later, when the
+ * change that cannot be sent is already in the WAL.  The rules about keys
+ * follow what the lane does with a row (table/relcache.c).
+ *
+ * Runs: user backends, as the user, in their transaction.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/relation.h"
+#include "access/table.h"
+#include "access/transam.h"
+#include "catalog/catalog.h"
+#include "catalog/namespace.h"
+#include "catalog/partition.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_index.h"
+#include "catalog/pg_inherits.h"
+#include "catalog/target.h"
+#include "commands/dbcommands.h"
+#include "lib/stringinfo.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "nodes/makefuncs.h"
+#include "parser/statement.h"
+#include "sink/topic.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/relcache.h"
+#include "utils/rls.h"
+#include "utils/syscache.h"
+
+/* As the user named it, parts quoted where needed. */
+static char *
+target_text(const CdcTargetName *name)
+{
+	StringInfoData buf;
+
+	initStringInfo(&buf);
+	if (name->database)
+		appendStringInfo(&buf, "%s.", quote_identifier(name->database));
+	if (name->schema)
+		appendStringInfo(&buf, "%s.", quote_identifier(name->schema));
+	appendStringInfoString(&buf, quote_identifier(name->name));
+	return buf.data;
+}
+
+char *
+cdc_targets_describe(List *names)
+{
+	StringInfoData buf;
+	ListCell   *lc;
+
+	initStringInfo(&buf);
+	foreach(lc, names)
+		appendStringInfo(&buf, "%sTABLE %s", buf.len > 0 ? ", " : "",
+						 target_text(lfirst(lc)));
+	return buf.data;
+}
+
+/* schema.table, for hints and messages */
+static char *
+sql_name_of(Oid relid)
+{
+	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)),
+									  get_rel_name(relid));
+}
+
+static char *
+sql_name(Relation rel)
+{
+	return sql_name_of(RelationGetRelid(rel));
+}
+
+static bool
+may_read(Oid relid, Oid role)
+{
+	return pg_class_aclcheck(relid, role, ACL_SELECT) == ACLCHECK_OK ||
+		pg_attribute_aclcheck_all(relid, role, ACL_SELECT,
+								  ACLMASK_ALL) == ACLCHECK_OK;
+}
+
+void
+cdc_target_check_access(Oid relid, Oid role)
+{
+	char	   *name = get_rel_name(relid);
+
+	if (name == NULL)
+		return;
+	if (!may_read(relid, role))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied for table %s", name),
+				 errdetail("The owner of a changefeed needs the SELECT privilege on all of its tables.")));
+	if (check_enable_rls(relid, role, true) == RLS_ENABLED)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("row-level security is enabled for table \"%s\"", name),
+				 errdetail("A changefeed sends every row, whatever the policies say."),
+				 errhint("Create the changefeed as a role with BYPASSRLS.")));
+}
+
+static void
+refuse_kind(const char *plural, const char *name)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+			 errmsg("CHANGEFEED cannot target %s: %s", plural, name)));
+}
+
+static void
+check_kind(Oid relid, const char *name)
+{
+	Oid			nsp = get_rel_namespace(relid);
+	char	   *nspname = get_namespace_name(nsp);
+
+	if (relid < FirstNormalObjectId || IsToastNamespace(nsp))
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("CHANGEFEEDs are not supported on system tables"),
+				 errdetail("\"%s\" is a system table.", name)));
+	if (nspname != NULL && strcmp(nspname, "cdc_sink") == 0)
+		refuse_kind("tables of the extension itself", name);
+
+	switch (get_rel_relkind(relid))
+	{
+		case RELKIND_RELATION:
+		case RELKIND_PARTITIONED_TABLE:
+			break;
+		case RELKIND_VIEW:
+			refuse_kind("views", name);
+			break;
+		case RELKIND_MATVIEW:
+			refuse_kind("materialized views", name);
+			break;
+		case RELKIND_SEQUENCE:
+			refuse_kind("sequences", name);
+			break;
+		case RELKIND_FOREIGN_TABLE:
+			refuse_kind("foreign tables", name);
+			break;
+		case RELKIND_INDEX:
+		case RELKIND_PARTITIONED_INDEX:
+			refuse_kind("indexes", name);
+			break;
+		case RELKIND_COMPOSITE_TYPE:
+			refuse_kind("types", name);
+			break;
+		default:
+			refuse_kind("this kind of relation", name);
+	}
+}
+
+/* What the checks before the lock need. */
+typedef struct LookupArg
+{
+	const char *text;
+	Oid			role;
+} LookupArg;
+
+/* Called with the relation found and not yet locked. */
+static void
+lookup_callback(const RangeVar *rv, Oid relid, Oid old_relid, void *arg)
+{
+	const LookupArg *look = arg;
+
+	if (!OidIsValid(relid))
+		return;
+	check_kind(relid, look->text);
+	cdc_target_check_access(relid, look->role);
+}
+
+static void
+check_persistence(Relation rel)
+{
+	switch (rel->rd_rel->relpersistence)
+	{
+		case RELPERSISTENCE_TEMP:
+			ereport(ERROR,
+					(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+					 errmsg("CHANGEFEED cannot target temporary tables: %s",
+							RelationGetRelationName(rel)),
+					 errdetail("Changes of temporary tables are not in the WAL.")));
+			break;
+		case RELPERSISTENCE_UNLOGGED:
+			ereport(ERROR,
+					(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+					 errmsg("CHANGEFEED cannot target unlogged tables: %s",
+							RelationGetRelationName(rel)),
+					 errdetail("Changes of unlogged tables are not in the WAL."),
+					 errhint("Use ALTER TABLE %s SET LOGGED.", sql_name(rel))));
+			break;
+		default:
+			break;
+	}
+}
+
+/* Is there a primary key that does not count, since it is deferrable? */
+static bool
+has_deferrable_key(Relation rel)
+{
+	List	   *indexes = RelationGetIndexList(rel);
+	ListCell   *lc;
+	bool		found = false;
+
+	foreach(lc, indexes)
+	{
+		HeapTuple	tup = SearchSysCache1(INDEXRELID,
+										  ObjectIdGetDatum(lfirst_oid(lc)));
+
+		if (HeapTupleIsValid(tup))
+		{
+			Form_pg_index index = (Form_pg_index) GETSTRUCT(tup);
+
+			if (index->indisprimary && !index->indimmediate)
+				found = true;
+			ReleaseSysCache(tup);
+		}
+	}
+	list_free(indexes);
+	return found;
+}
+
+/*
+ * Can every UPDATE and DELETE of this table, which holds rows, be told by
+ * its key?  The key is the primary key, else the columns of the index that
+ * is the replica identity, else with REPLICA IDENTITY FULL all columns.  An
+ * identity by another index than the primary key would hide the old key.
+ */
+static void
+check_identity(Relation rel)
+{
+	char		ident = rel->rd_rel->relreplident;
+	bool		has_pk;
+	const char *name = RelationGetRelationName(rel);
+
+	list_free(RelationGetIndexList(rel));	/* sets the two members below */
+	has_pk = OidIsValid(rel->rd_pkindex);
+
+	if (ident == REPLICA_IDENTITY_FULL ||
+		(ident == REPLICA_IDENTITY_DEFAULT && has_pk) ||
+		(ident == REPLICA_IDENTITY_INDEX && OidIsValid(rel->rd_replidindex) &&
+		 (!has_pk || rel->rd_pkindex == rel->rd_replidindex)))
+		return;
+
+	if (has_pk)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("replica identity of table \"%s\" does not tell its primary key",
+						name),
+				 errdetail("Deletes and updates of the key could not be sent."),
+				 errhint("Use ALTER TABLE %s REPLICA IDENTITY DEFAULT (or FULL).",
+						 sql_name(rel))));
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("table \"%s\" has no primary key and no replica identity",
+					name),
+			 has_deferrable_key(rel) ?
+			 errdetail("A deferrable primary key does not identify rows in the WAL.") :
+			 errdetail("Its deletes and updates could not be told apart."),
+			 errhint("Add a primary key, or use ALTER TABLE %s REPLICA IDENTITY FULL.",
+					 sql_name(rel))));
+}
+
+/* The tables below a partitioned one, which hold its rows. */
+static void
+check_partitions(Relation root)
+{
+	List	   *relids;
+	ListCell   *lc;
+	bool		root_has_pk;
+
+	list_free(RelationGetIndexList(root));
+	root_has_pk = OidIsValid(root->rd_pkindex);
+
+	relids = find_all_inheritors(RelationGetRelid(root), AccessShareLock, NULL);
+	foreach(lc, relids)
+	{
+		Relation	leaf = relation_open(lfirst_oid(lc), NoLock);
+		char		kind = leaf->rd_rel->relkind;
+
+		if (kind == RELKIND_FOREIGN_TABLE)
+			ereport(ERROR,
+					(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+					 errmsg("CHANGEFEED cannot target foreign tables: %s",
+							RelationGetRelationName(leaf)),
+					 errdetail("It is a partition of \"%s\".",
+							   RelationGetRelationName(root))));
+		if (kind == RELKIND_RELATION)
+		{
+			check_persistence(leaf);
+			check_identity(leaf);
+			if (OidIsValid(leaf->rd_pkindex) != root_has_pk)
+				ereport(ERROR,
+						(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						 errmsg("primary key of partition \"%s\" is not that of table \"%s\"",
+								RelationGetRelationName(leaf),
+								RelationGetRelationName(root)),
+						 errhint("Add the primary key to the partitioned table.")));
+		}
+		relation_close(leaf, NoLock);
+	}
+
+	/* no partitions yet: at least the key must be there */
+	if (list_length(relids) == 1 && !root_has_pk &&
+		root->rd_rel->relreplident != REPLICA_IDENTITY_FULL)
+		check_identity(root);
+	list_free(relids);
+}
+
+static void
+check_table(Relation rel)
+{
+	check_persistence(rel);
+	if (rel->rd_rel->relkind == RELKIND_PARTITIONED_TABLE)
+	{
+		if (rel->rd_rel->relispartition)
+			ereport(ERROR,
+					(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+					 errmsg("CHANGEFEED cannot target partitions that are partitioned themselves: %s",
+							RelationGetRelationName(rel)),
+					 errhint("Name the table at the top, or the partitions that hold the rows.")));
+		check_partitions(rel);
+		return;
+	}
+	check_identity(rel);
+	if (!rel->rd_rel->relispartition &&
+		has_subclass(RelationGetRelid(rel)) &&
+		find_inheritance_children(RelationGetRelid(rel), NoLock) != NIL)
+		ereport(NOTICE,
+				(errmsg("rows of tables that inherit from \"%s\" are not sent",
+						RelationGetRelationName(rel)),
+				 errhint("Name those tables as well.")));
+}
+
+static void
+resolve_one(const CdcTargetName *name, Oid role, CdcTarget *target)
+{
+	char	   *dbname = get_database_name(MyDatabaseId);
+	RangeVar   *rv = makeRangeVar(name->schema, name->name, -1);
+	LookupArg	arg;
+	Relation	rel;
+
+	arg.text = target_text(name);
+	arg.role = role;
+	if (name->database != NULL && strcmp(name->database, dbname) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("cross-database references are not implemented: %s",
+						arg.text),
+				 errhint("Create the changefeed in the database of its tables.")));
+
+	target->relid = RangeVarGetRelidExtended(rv, AccessShareLock, 0,
+											 lookup_callback, &arg);
+	rel = relation_open(target->relid, NoLock);
+	check_table(rel);
+	target->name = psprintf("%s.%s.%s", dbname,
+							get_namespace_name(RelationGetNamespace(rel)),
+							RelationGetRelationName(rel));
+	relation_close(rel, NoLock);
+}
+
+/* No table twice, and no partition beside its root. */
+static void
+check_pairs(const CdcTarget *targets, List *names)
+{
+	int			n = list_length(names);
+
+	for (int i = 0; i < n; i++)
+	{
+		List	   *ancestors = NIL;
+
+		if (get_rel_relispartition(targets[i].relid))
+			ancestors = get_partition_ancestors(targets[i].relid);
+		for (int j = 0; j < n; j++)
+		{
+			if (j < i && targets[i].relid == targets[j].relid)
+				ereport(ERROR,
+						(errcode(ERRCODE_DUPLICATE_OBJECT),
+						 errmsg("CHANGEFEED targets TABLE %s and TABLE %s are duplicates",
+								target_text(list_nth(names, j)),
+								target_text(list_nth(names, i)))));
+			if (list_member_oid(ancestors, targets[j].relid))
+				ereport(ERROR,
+						(errcode(ERRCODE_DUPLICATE_OBJECT),
+						 errmsg("CHANGEFEED targets TABLE %s and TABLE %s overlap",
+								target_text(list_nth(names, j)),
+								target_text(list_nth(names, i))),
+						 errdetail("The latter is a partition of the former, which sends its rows already.")));
+		}
+		list_free(ancestors);
+	}
+}
+
+CdcTarget *
+cdc_targets_resolve(List *names, Oid role, int *ntargets)
+{
+	CdcTarget  *targets;
+	ListCell   *lc;
+	int			n = 0;
+
+	if (names == NIL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("a changefeed needs at least one table")));
+
+	targets = palloc0(sizeof(CdcTarget) * list_length(names));
+	foreach(lc, names)
+	{
+		resolve_one(lfirst(lc), role, &targets[n]);
+		n++;
+	}
+	check_pairs(targets, names);
+	*ntargets = n;
+	return targets;
+}
+
+void
+cdc_targets_set_topics(CdcTarget *targets, int ntargets, const char *prefix,
+					   const char *topic_name, bool full_names, bool sanitise)
+{
+	for (int i = 0; i < ntargets; i++)
+	{
+		const char *base = topic_name;
+		char	   *topic;
+
+		if (base == NULL)
+			base = full_names ? targets[i].name : get_rel_name(targets[i].relid);
+		topic = psprintf("%s%s", prefix ? prefix : "", base);
+		if (sanitise)
+			topic = cdc_topic_sanitise(pg_server_to_any(topic, strlen(topic),
+														PG_UTF8));
+		targets[i].topic = topic;
+
+		for (int j = 0; topic_name == NULL && j < i; j++)
+		{
+			if (strcmp(targets[i].topic, targets[j].topic) == 0)
+				ereport(ERROR,
+						(errcode(ERRCODE_DUPLICATE_OBJECT),
+						 errmsg("tables %s and %s would share the topic \"%s\"",
+								sql_name_of(targets[j].relid),
+								sql_name_of(targets[i].relid),
+								targets[i].topic),
+						 errhint("Use the option full_table_name, or create a changefeed for each of them.")));
+		}
+	}
+}

@@ -1,0 +1,40 @@
+/*-------------------------------------------------------------------------
+ * target.h
+ *		From the tables a user named to the targets of a definition.
+ *-------------------------------------------------------------------------
+ */
+#ifndef CDC_TARGET_H
+#define CDC_TARGET_H
+
+#include "postgres.h"
+
+#include "catalog/job.h"
+#include "nodes/pg_list.h"
+
+/*
+ * Resolves names (a list of CdcTargetName) and validates that "role" may
+ * watch each of them and that every change can be told by its key.  Locks
+ * them in ACCESS SHARE mode to the end of the transaction.  Returns a
+ * palloc'ed array with relid and name set.  Runs: backend.
+ */
+extern CdcTarget *cdc_targets_resolve(List *names, Oid role, int *ntargets);
+
+/*
+ * Sets the topic of each target: prefix + (topic_name, or the table, or
+ * db.schema.table if full_names).  Raises if two tables would share a topic
+ * that nobody asked them to share.
+ */
+extern void cdc_targets_set_topics(CdcTarget *targets, int ntargets,
+								   const char *prefix, const char *topic_name,
+								   bool full_names, bool sanitise);
+
+/*
+ * Raises 42501 unless "role" may read all of a table, with no row security
+ * in between.  A table that is gone raises nothing: that is found elsewhere.
+ */
+extern void cdc_target_check_access(Oid relid, Oid role);
+
+/* "TABLE foo, TABLE s.bar", quoted where needed, as the user named them. */
+extern char *cdc_targets_describe(List *names);
+
+#endif							/* CDC_TARGET_H */

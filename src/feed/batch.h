@@ -1,0 +1,94 @@
+/*-------------------------------------------------------------------------
+ * batch.h
+ *		Messages on their way from the encoder to the sink: one buffer, no
+ *		copy after encoding.
+ *
+ * The decoding callback fills the open batch of a feed; once sealed it does
+ * not change any more but for the counters.  A batch is freed when its last
+ * reference goes: the feed holds one until everything in it is acknowledged,
+ * a sink takes one of its own (cdc_batch_ref) when its library may still
+ * read the bytes after close().
+ *
+ * Runs: lane worker, main thread only (the bytes of a sealed batch may be
+ * read by any thread).
+ *-------------------------------------------------------------------------
+ */
+#ifndef CDC_BATCH_H
+#define CDC_BATCH_H
+
+#include "postgres.h"
+
+#include "access/xlogdefs.h"
+#include "base/buf.h"
+#include "base/hlc.h"
+#include "datatype/timestamp.h"
+#include "lib/ilist.h"
+
+struct CdcTopic;
+
+#define CDC_LEN_NULL	PG_UINT32_MAX	/* key or value is absent */
+
+#define CDC_MSG_SKIP	0x01	/* given up (dead letter): do not send */
+
+typedef struct CdcMessage
+{
+	struct CdcTopic *topic;
+	uint32		off;			/* key starts here in the batch's buffer, the
+								 * value right behind it */
+	uint32		key_len;		/* CDC_LEN_NULL: null key */
+	uint32		val_len;		/* CDC_LEN_NULL: null value */
+	uint8		flags;
+} CdcMessage;
+
+typedef struct CdcBatch
+{
+	dlist_node	node;			/* feed's queue, oldest first */
+	CdcBuf		buf;
+	CdcMessage *msgs;			/* malloc'ed */
+	uint32		nmsgs;
+	uint32		maxmsgs;
+	uint32		nsubmitted;		/* taken by the sink */
+	uint32		nacked;			/* acknowledged, in any order */
+	int			refs;
+
+	/*
+	 * Position behind the last transaction that ends in this batch, and its
+	 * stamp; InvalidXLogRecPtr when none ends here.
+	 */
+	XLogRecPtr	end_lsn;
+	CdcHlc		end_hlc;
+	TimestampTz end_time;		/* its commit time */
+
+	uint32		deferred;		/* messages whose value is still to be fetched:
+								 * not to be submitted before */
+	bool		scan_end;		/* last row of the initial scan is in here */
+} CdcBatch;
+
+static inline const char *
+cdc_msg_key(const CdcBatch *b, const CdcMessage *m)
+{
+	return b->buf.data + m->off;
+}
+
+static inline const char *
+cdc_msg_value(const CdcBatch *b, const CdcMessage *m)
+{
+	return b->buf.data + m->off + (m->key_len == CDC_LEN_NULL ? 0 : m->key_len);
+}
+
+extern CdcBatch *cdc_batch_create(size_t cap);
+extern void cdc_batch_ref(CdcBatch *batch);
+extern void cdc_batch_unref(CdcBatch *batch);
+
+/* New message at the end; key bytes start at the buffer's current length. */
+extern CdcMessage *cdc_batch_add(CdcBatch *batch, struct CdcTopic *topic);
+
+/* The sink has n more messages of this batch for good. */
+static inline void
+cdc_batch_ack(CdcBatch *batch, uint32 n)
+{
+	batch->nacked += n;
+	Assert(batch->nacked <= batch->nmsgs);
+}
+
+#endif							/* CDC_BATCH_H */

@@ -1,0 +1,358 @@
+/*-------------------------------------------------------------------------
+ * feed.c
+ *		One changefeed in a lane; see feed.h.
+ *
+ * Why no change is lost here: rows enter the queue in the order they are
+ * decoded and leave it only from its head, when the sink has acknowledged
+ * all of a batch.  acked_lsn moves only to the end of a transaction whose
+ * rows, and everything before them, have left the queue that way.
+ *
+ * Runs: lane worker, main thread; decoding callbacks and main loop.  Never
+ * raises an ERROR for trouble of a sink.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "base/compat.h"
+#include "base/guc.h"
+#include "feed/feed.h"
+#include "scan/scan.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+/* A batch is sealed when it reaches this; one row may make it larger. */
+#define BATCH_BYTES			(128 * 1024)
+#define BATCH_SLACK			(16 * 1024)
+
+CdcFeed *
+cdc_feed_create(const CdcDefinition *def)
+{
+	MemoryContext cxt;
+	MemoryContext old;
+	CdcFeed    *feed;
+	CdcUri	   *uri;
+
+	cxt = AllocSetContextCreate(TopMemoryContext, "cdc_sink feed",
+								ALLOCSET_DEFAULT_SIZES);
+	old = MemoryContextSwitchTo(cxt);
+	feed = palloc0(sizeof(CdcFeed));
+	feed->cxt = cxt;
+	feed->job_id = def->job_id;
+	feed->mode = CDC_FEED_WAITING;
+	feed->status = CDC_JOB_PENDING;
+	dlist_init(&feed->queue);
+
+	feed->def = palloc0(sizeof(CdcDefinition));
+	*feed->def = *def;
+	feed->def->sink = pstrdup(def->sink);
+	feed->def->targets = palloc0(sizeof(CdcTarget) * def->ntargets);
+	for (int i = 0; i < def->ntargets; i++)
+	{
+		feed->def->targets[i] = def->targets[i];
+		feed->def->targets[i].name = pstrdup(def->targets[i].name);
+		feed->def->targets[i].topic = pstrdup(def->targets[i].topic);
+	}
+	feed->options = cdc_options_parse(cdc_options_from_strings(def->noptions,
+															   def->options));
+	uri = cdc_uri_parse(def->sink);
+	feed->ops = cdc_sink_lookup(uri->scheme);
+	if (feed->ops == NULL)
+		elog(ERROR, "changefeed " INT64_FORMAT " has a sink of unknown kind",
+			 feed->job_id);
+	feed->encode = cdc_effective_encode(feed->ops, feed->options);
+	feed->current = palloc0(sizeof(CdcTopic *) * Max(def->ntargets, 1));
+	for (int i = 0; i < def->ntargets; i++)
+		(void) cdc_feed_topic(feed, i, true);
+
+	feed->durable.job_id = def->job_id;
+	feed->durable.version = def->version;
+	feed->durable.scan_done = feed->options->initial_scan == CDC_SCAN_NO;
+	MemoryContextSwitchTo(old);
+	return feed;
+}
+
+void
+cdc_feed_destroy(CdcFeed *feed)
+{
+	cdc_feed_disconnect(feed);
+	cdc_scan_free(feed);
+	cdc_buf_free(&feed->resolved_text);
+
+	/*
+	 * Batches that a sink still refers to point at topics: those stay, a few
+	 * hundred bytes for each feed that ends while its sink hangs.
+	 */
+	MemoryContextDelete(feed->cxt);
+}
+
+CdcTopic *
+cdc_feed_topic(CdcFeed *feed, int target, bool changed)
+{
+	CdcTopic   *topic = feed->current[target];
+	MemoryContext old;
+
+	if (topic != NULL && !changed)
+		return topic;
+
+	old = MemoryContextSwitchTo(TopMemoryContext);
+	topic = palloc0(sizeof(CdcTopic));
+	topic->name = pstrdup(feed->def->targets[target].topic);
+	topic->partitions = feed->def->targets[target].partitions;
+	topic->schema_version =
+		feed->current[target] ? feed->current[target]->schema_version + 1 : 1;
+	MemoryContextSwitchTo(feed->cxt);
+	if (feed->ntopics == feed->maxtopics)
+	{
+		int			maxtopics = Max(feed->maxtopics * 2, 8);
+		CdcTopic  **topics = palloc0(sizeof(CdcTopic *) * maxtopics);
+
+		if (feed->ntopics > 0)
+			memcpy(topics, feed->topics, sizeof(CdcTopic *) * feed->ntopics);
+		feed->topics = topics;
+		feed->maxtopics = maxtopics;
+	}
+	feed->topics[feed->ntopics++] = topic;
+	feed->current[target] = topic;
+	MemoryContextSwitchTo(old);
+	return topic;
+}
+
+int
+cdc_feed_find_target(const CdcFeed *feed, Oid relid, const List *ancestors)
+{
+	for (int i = 0; i < feed->def->ntargets; i++)
+	{
+		if (feed->def->targets[i].relid == relid ||
+			list_member_oid(ancestors, feed->def->targets[i].relid))
+			return i;
+	}
+	return -1;
+}
+
+void
+cdc_feed_set_position(CdcFeed *feed, XLogRecPtr lsn, CdcHlc hlc)
+{
+	Assert(dlist_is_empty(&feed->queue));
+	feed->queued_lsn = feed->acked_lsn = lsn;
+	feed->queued_hlc = feed->acked_hlc = hlc;
+	feed->barrier_lsn = lsn;
+	feed->barrier_hlc = hlc;
+	feed->partial_lsn = InvalidXLogRecPtr;
+	feed->partial_rows = 0;
+	feed->touched = false;
+	feed->lift_lsn = cdc_compat_flush_ptr();
+}
+
+bool
+cdc_feed_begin_row(CdcFeed *feed, ReorderBufferTXN *txn)
+{
+	if (!feed->touched)
+	{
+		feed->touched = true;
+		feed->txn_rows = 0;
+		feed->txn_hlc = cdc_hlc_next(feed->queued_hlc,
+									 cdc_hlc_wall(cdc_compat_commit_time(txn)));
+	}
+	feed->txn_rows++;
+	if (unlikely(feed->partial_lsn == txn->end_lsn &&
+				 feed->txn_rows <= feed->partial_rows))
+		return false;
+	return true;
+}
+
+CdcBatch *
+cdc_feed_open_batch(CdcFeed *feed)
+{
+	CdcBatch   *batch = feed->open;
+
+	if (batch != NULL)
+	{
+		if (likely(batch->buf.len < BATCH_BYTES))
+			return batch;
+		cdc_feed_seal(feed);
+	}
+	batch = cdc_batch_create(BATCH_BYTES + BATCH_SLACK);
+	dlist_push_tail(&feed->queue, &batch->node);
+	feed->open = batch;
+	return batch;
+}
+
+void
+cdc_feed_seal(CdcFeed *feed)
+{
+	if (feed->open == NULL || feed->open->nmsgs == 0)
+		return;
+	feed->queued_bytes += feed->open->buf.len;
+	feed->open = NULL;
+}
+
+size_t
+cdc_feed_bytes(const CdcFeed *feed)
+{
+	return feed->queued_bytes + (feed->open ? feed->open->buf.len : 0);
+}
+
+void
+cdc_feed_end_txn(CdcFeed *feed, ReorderBufferTXN *txn)
+{
+	Assert(feed->touched);
+	feed->touched = false;
+	feed->queued_lsn = txn->end_lsn;
+	feed->queued_hlc = feed->txn_hlc;
+	feed->partial_lsn = InvalidXLogRecPtr;
+	feed->partial_rows = 0;
+	feed->had_rows = true;
+	if (dlist_is_empty(&feed->queue))
+	{
+		/* all its rows were acknowledged while it was being decoded */
+		feed->acked_lsn = feed->queued_lsn;
+		feed->acked_hlc = feed->queued_hlc;
+		feed->acked_time = cdc_compat_commit_time(txn);
+		feed->dirty = true;
+	}
+	else
+	{
+		CdcBatch   *last = dlist_tail_element(CdcBatch, node, &feed->queue);
+
+		last->end_lsn = feed->queued_lsn;
+		last->end_hlc = feed->queued_hlc;
+		last->end_time = cdc_compat_commit_time(txn);
+	}
+	if (feed->end_at_commit)
+	{
+		feed->end_at_commit = false;
+		feed->mode = CDC_FEED_ENDING;
+	}
+}
+
+static void
+collect_acks(CdcFeed *feed)
+{
+	while (!dlist_is_empty(&feed->queue))
+	{
+		CdcBatch   *batch = dlist_head_element(CdcBatch, node, &feed->queue);
+
+		if (batch == feed->open || batch->nacked < batch->nmsgs)
+			break;
+		dlist_delete(&batch->node);
+		feed->queued_bytes -= batch->buf.len;
+		feed->acked_rows += batch->nmsgs;
+		feed->last_message = GetCurrentTimestamp();
+		feed->dirty = true;
+		if (batch->end_lsn != InvalidXLogRecPtr)
+		{
+			feed->acked_lsn = batch->end_lsn;
+			feed->acked_hlc = batch->end_hlc;
+			feed->acked_time = batch->end_time;
+		}
+		if (feed->scan != NULL)
+			cdc_scan_batch_acked(feed, batch);
+		cdc_batch_unref(batch);
+	}
+}
+
+void
+cdc_feed_pump(CdcFeed *feed)
+{
+	dlist_iter	iter;
+
+	if (feed->sink == NULL)
+		return;
+	feed->ops->service(feed->sink);
+	if (!feed->sink->broken && feed->sink->poison_batch == NULL)
+	{
+		dlist_foreach(iter, &feed->queue)
+		{
+			CdcBatch   *batch = dlist_container(CdcBatch, node, iter.cur);
+
+			if (batch == feed->open || batch->deferred > 0)
+				break;
+			if (batch->nsubmitted < batch->nmsgs)
+			{
+				feed->ops->submit(feed->sink, batch);
+				if (batch->nsubmitted < batch->nmsgs)
+					break;
+			}
+		}
+	}
+	collect_acks(feed);
+	if (feed->resolved_pending && !feed->sink->broken &&
+		feed->ops->resolved(feed->sink, feed->resolved_text.data,
+							feed->resolved_text.len, feed->resolved_hlc))
+	{
+		feed->resolved_pending = false;
+		feed->resolved_last = feed->resolved_hlc;
+		feed->resolved_count++;
+	}
+	if (feed->sink->error[0] != '\0' &&
+		strcmp(feed->sink->error, feed->last_error) != 0)
+		cdc_feed_trouble(feed, feed->sink->error);
+}
+
+void
+cdc_feed_disconnect(CdcFeed *feed)
+{
+	if (feed->sink != NULL)
+	{
+		feed->sink_retries += feed->sink->retries;
+		feed->sink_messages += feed->sink->sent_messages;
+		feed->sink_bytes += feed->sink->sent_bytes;
+		feed->ops->close(feed->sink);
+		feed->sink = NULL;
+	}
+	while (!dlist_is_empty(&feed->queue))
+	{
+		CdcBatch   *batch = dlist_head_element(CdcBatch, node, &feed->queue);
+
+		dlist_delete(&batch->node);
+		cdc_batch_unref(batch);
+	}
+	feed->open = NULL;
+	feed->queued_bytes = 0;
+	feed->resolved_pending = false;
+	feed->full_since = 0;
+	cdc_feed_set_position(feed, feed->acked_lsn, feed->acked_hlc);
+	cdc_scan_restart(feed);
+	for (int i = 0; i < feed->ntopics; i++)
+		feed->topics[i]->sink_data = NULL;
+}
+
+void
+cdc_feed_end(CdcFeed *feed, const char *fmt,...)
+{
+	va_list		args;
+
+	if (feed->end_error[0] != '\0')
+		return;
+	va_start(args, fmt);
+	vsnprintf(feed->end_error, sizeof(feed->end_error), fmt, args);
+	va_end(args);
+}
+
+void
+cdc_feed_detach(CdcFeed *feed, ReorderBufferTXN *txn)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	int			delay = Min(1000 << Min(feed->detaches, 5), 30000);
+
+	Assert(feed->mode == CDC_FEED_ACTIVE);
+	feed->mode = CDC_FEED_DETACHED;
+	if (feed->touched && txn != NULL)
+	{
+		feed->partial_lsn = txn->end_lsn;
+		feed->partial_rows = feed->txn_rows;
+	}
+	feed->touched = false;
+	feed->end_at_commit = false;
+	feed->detaches++;
+	feed->rewind_at = TimestampTzPlusMilliseconds(now, delay);
+	feed->full_since = 0;
+	cdc_feed_seal(feed);
+}
+
+void
+cdc_feed_trouble(CdcFeed *feed, const char *text)
+{
+	strlcpy(feed->last_error, text, sizeof(feed->last_error));
+	feed->last_error_time = GetCurrentTimestamp();
+}

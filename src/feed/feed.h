@@ -1,0 +1,196 @@
+/*-------------------------------------------------------------------------
+ * feed.h
+ *		One changefeed in a lane: what it watches, what is queued for its
+ *		sink, how far it is.
+ *
+ * Positions of a feed, none of which ever passes the one before it:
+ *
+ *		queued		the decoder's transactions up to here are encoded and in the
+ *					queue (or do not concern the feed)
+ *		acked		the sink has acknowledged everything up to here
+ *		durable		the same, as the checkpoint row says
+ *
+ * Each goes with the stamp (CdcHlc) in force there; replay from "durable"
+ * gives the same stamps again.
+ *
+ * Runs: lane worker, main thread.
+ *-------------------------------------------------------------------------
+ */
+#ifndef CDC_FEED_H
+#define CDC_FEED_H
+
+#include "postgres.h"
+
+#include "base/shmem.h"
+#include "catalog/job.h"
+#include "catalog/options.h"
+#include "catalog/uri.h"
+#include "feed/batch.h"
+#include "replication/reorderbuffer.h"
+#include "sink/sink.h"
+#include "table/relcache.h"
+
+struct CdcScan;
+
+typedef enum CdcFeedMode
+{
+	CDC_FEED_WAITING,			/* its creation has not been decoded yet */
+	CDC_FEED_ACTIVE,			/* gets what is decoded */
+	CDC_FEED_DETACHED,			/* does not: its queue is full or its sink is
+								 * being replaced; a rewind brings it back */
+	CDC_FEED_ENDING,			/* gets nothing more; ends when the queue is
+								 * empty */
+	CDC_FEED_STOPPED,			/* paused: only its position is kept */
+} CdcFeedMode;
+
+typedef struct CdcFeed
+{
+	dlist_node	node;			/* lane's list */
+	int64		job_id;
+	MemoryContext cxt;
+	CdcFeedMode mode;
+	CdcJobStatus status;		/* as last seen in the catalog */
+
+	CdcDefinition *def;
+	CdcOptions *options;
+	CdcEncodeOptions encode;
+	CdcUri	   *uri;			/* with secrets, NULL until known */
+	const CdcSinkOps *ops;
+	CdcTopic  **topics;			/* all, grows with schema versions */
+	int			ntopics;
+	int			maxtopics;
+	CdcTopic  **current;		/* of each target, its newest */
+
+	CdcSink    *sink;			/* NULL: closed */
+	TimestampTz sink_open_at;	/* not before */
+	int			sink_failures;	/* in a row */
+	uint64		sink_retries;	/* of earlier incarnations */
+	uint64		sink_messages;
+	uint64		sink_bytes;
+
+	CdcCheckpoint durable;
+	XLogRecPtr	start_lsn;		/* C and T0, until they are durable */
+	CdcHlc		start_hlc;
+	XLogRecPtr	queued_lsn;
+	CdcHlc		queued_hlc;
+	XLogRecPtr	acked_lsn;
+	CdcHlc		acked_hlc;
+	TimestampTz acked_time;		/* commit time behind acked_lsn, 0: unknown */
+
+	/* The transaction being decoded. */
+	bool		touched;
+	uint64		txn_rows;
+	CdcHlc		txn_hlc;
+	bool		end_at_commit;	/* goes ENDING when it is over */
+
+	/* Rows of this transaction that are in the queue already (detach). */
+	XLogRecPtr	partial_lsn;
+	uint64		partial_rows;
+
+	dlist_head	queue;			/* CdcBatch, oldest first */
+	CdcBatch   *open;			/* last of the queue, still growing */
+	size_t		queued_bytes;	/* of sealed batches */
+	uint64		acked_rows;		/* progress, for the stall clock */
+
+	/* Back-pressure. */
+	TimestampTz full_since;		/* 0: there is room */
+	uint64		full_acked_rows;	/* acked_rows when the clock was set */
+	TimestampTz rewind_at;		/* detached: not before */
+	int			detaches;		/* in a row, for back-off */
+	bool		wants_rewind;
+
+	/* Checkpoints. */
+	TimestampTz checkpoint_at;	/* last row written */
+	TimestampTz flush_at;		/* last flush asked for */
+	bool		dirty;			/* rows were acknowledged since the last row */
+	XLogRecPtr	barrier_lsn;	/* flush was asked for up to here ... */
+	CdcHlc		barrier_hlc;
+	XLogRecPtr	lift_lsn;		/* stamps may be lifted to the wall clock only
+								 * once the decoder has passed this */
+	bool		had_rows;		/* rows since the last resolved */
+
+	/* Resolved. */
+	bool		resolved_pending;
+	CdcHlc		resolved_hlc;	/* durable already, to be sent */
+	CdcHlc		resolved_last;	/* last one sent */
+	CdcBuf		resolved_text;
+	uint64		resolved_count;
+
+	struct CdcScan *scan;		/* NULL: done or none */
+
+	/* Why it ends; empty: it does not. */
+	char		end_error[CDC_ERROR_SIZE];
+	bool		end_pauses;		/* pause, whatever on_error says */
+	bool		finished;		/* scan-only feed came to its end */
+	bool		visited;		/* seen by the visit under way */
+	XLogRecPtr	check_lsn;		/* end not before the decoder is here */
+	XLogRecPtr	seen_lsn;		/* WAITING: its creation lies before this */
+	TransactionId created_xid;	/* ACTIVE and not yet seen in the catalog */
+
+	/* Poison. */
+	TimestampTz poison_at;		/* on_bad_message=retry: last try */
+	uint64		dead_letters;
+	uint64		scanned_rows;
+	TimestampTz last_message;
+	TimestampTz last_error_time;
+	char		last_error[CDC_ERROR_SIZE];
+} CdcFeed;
+
+/* Makes a feed from its definition; raises what is wrong with it. */
+extern CdcFeed *cdc_feed_create(const CdcDefinition *def);
+extern void cdc_feed_destroy(CdcFeed *feed);
+
+/* Puts all positions of a feed to one place, with an empty queue. */
+extern void cdc_feed_set_position(CdcFeed *feed, XLogRecPtr lsn, CdcHlc hlc);
+
+/* Does the feed take rows of this transaction? */
+static inline bool
+cdc_feed_takes(const CdcFeed *feed, const ReorderBufferTXN *txn)
+{
+	return feed->mode == CDC_FEED_ACTIVE && txn->end_lsn > feed->queued_lsn;
+}
+
+/*
+ * Starts the next row of a transaction.  False: the row is in the queue
+ * already and has to be left out.
+ */
+extern bool cdc_feed_begin_row(CdcFeed *feed, ReorderBufferTXN *txn);
+
+/* The batch that rows are appended to. */
+extern CdcBatch *cdc_feed_open_batch(CdcFeed *feed);
+
+/* Seals the open batch, if any and not empty. */
+extern void cdc_feed_seal(CdcFeed *feed);
+
+/* A touched transaction is over. */
+extern void cdc_feed_end_txn(CdcFeed *feed, ReorderBufferTXN *txn);
+
+/* Encoded and not yet acknowledged bytes. */
+extern size_t cdc_feed_bytes(const CdcFeed *feed);
+
+/* Hands sealed batches to the sink, serves it, collects acks. */
+extern void cdc_feed_pump(CdcFeed *feed);
+
+/* Drops the queue and closes the sink; positions go back to "acked". */
+extern void cdc_feed_disconnect(CdcFeed *feed);
+
+/*
+ * Ends the feed once its queue is empty; text holds no secret.  The first
+ * reason counts.
+ */
+extern void cdc_feed_end(CdcFeed *feed, const char *fmt,...) pg_attribute_printf(2, 3);
+
+/* Stops taking rows at this point of the stream. */
+extern void cdc_feed_detach(CdcFeed *feed, ReorderBufferTXN *txn);
+
+/* Records trouble for the status view. */
+extern void cdc_feed_trouble(CdcFeed *feed, const char *text);
+
+/* Topic of a target, a further version if its columns changed. */
+extern CdcTopic *cdc_feed_topic(CdcFeed *feed, int target, bool changed);
+
+/* Index of the target that a relation (or an ancestor) is, or -1. */
+extern int	cdc_feed_find_target(const CdcFeed *feed, Oid relid,
+								 const List *ancestors);
+
+#endif							/* CDC_FEED_H */

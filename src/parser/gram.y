@@ -1,0 +1,354 @@
+%{
+/*-------------------------------------------------------------------------
+ * gram.y
+ *		Grammar of the changefeed statements.
+ *
+ * CockroachDB's syntax, as far as changefeed_sql() takes it.  Statements
+ * that are known but not supported are recognised as early as possible and
+ * refused by name; all else is a syntax error.  Lists are left recursive,
+ * so the parser's stack does not grow with the length of a statement.
+ *
+ * Runs: any backend, in the caller's memory context.  Knows nothing of
+ * tables, options or sinks: only their spelling.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/options.h"
+#include "nodes/pg_list.h"
+#include "parser/parse_state.h"
+#include "parser/gram.h"
+
+/* The parser may not leave memory behind when it raises an error. */
+#define YYMALLOC	palloc
+#define YYFREE		pfree
+
+/* An empty rule stands where the previous token ended: unknown. */
+#define YYLLOC_DEFAULT(Current, Rhs, N) \
+	((Current) = (N) ? YYRHSLOC(Rhs, 1) : -1)
+
+#define STATE()		((CdcParseState *) cdc_yyget_extra(scanner))
+
+extern void *cdc_yyget_extra(yyscan_t scanner);
+extern int	cdc_yylex(YYSTYPE *lvalp, YYLTYPE *llocp, yyscan_t scanner);
+extern void cdc_yyerror(YYLTYPE *llocp, yyscan_t scanner, const char *msg);
+
+static CdcStatement *make_statement(CdcStatementKind kind);
+static CdcStatement *make_create(List *targets, char *sink, List *options);
+static CdcStatement *make_job(CdcStatementKind kind, int64 job_id);
+static CdcOptionPair *make_option(char *name, char *value);
+static int64 job_id_value(CdcParseState *state, const char *digits,
+						  int location);
+%}
+
+%define api.pure full
+%expect 0
+%name-prefix="cdc_yy"
+%locations
+%parse-param {yyscan_t scanner}
+%lex-param {yyscan_t scanner}
+
+%union
+{
+	char	   *str;
+	const char *keyword;
+	int64		ival;
+	List	   *list;
+	CdcTargetName *target;
+	CdcOptionPair *option;
+	CdcStatement *stmt;
+}
+
+%token <str>	IDENT SCONST NUMBER INTEGER
+
+/* Reserved: PostgreSQL asks for quotes around a table of such a name too. */
+%token <keyword>	ALL AS CREATE FOR INTO SELECT TABLE WITH
+
+/* Not reserved. */
+%token <keyword>	ALTER CANCEL CHANGEFEED CHANGEFEEDS DATABASE EXPERIMENTAL
+					FAMILY JOB JOBS OPTIONS PAUSE REASON RESUME SCHEDULE
+					SHOW
+
+%type <stmt>	stmt
+%type <list>	target_list dotted_name opt_with option_list
+%type <target>	target
+%type <option>	option
+%type <str>		opt_into name label option_name option_value opt_reason
+%type <keyword>	unreserved_keyword reserved_keyword
+%type <ival>	job_id
+
+%%
+
+input:
+	stmt opt_semicolons
+		{ STATE()->result = $1; }
+	;
+
+opt_semicolons:
+	/* empty */
+	| opt_semicolons ';'
+	;
+
+stmt:
+	CREATE CHANGEFEED FOR target_list opt_into opt_with
+		{ $$ = make_create($4, $5, $6); }
+	| EXPERIMENTAL CHANGEFEED FOR target_list opt_with
+		{ $$ = make_create($4, NULL, $5); }
+	| PAUSE JOB job_id opt_reason
+		{
+			$$ = make_job(CDC_STMT_PAUSE, $3);
+			$$->reason = $4;
+		}
+	| RESUME JOB job_id
+		{ $$ = make_job(CDC_STMT_RESUME, $3); }
+	| CANCEL JOB job_id
+		{ $$ = make_job(CDC_STMT_CANCEL, $3); }
+	| SHOW CHANGEFEED JOBS
+		{ $$ = make_statement(CDC_STMT_SHOW_JOBS); }
+	| SHOW CHANGEFEED JOB job_id
+		{ $$ = make_job(CDC_STMT_SHOW_JOB, $4); }
+	| unsupported
+		{ $$ = NULL; }
+	;
+
+/* Each of these ends its rule as soon as it cannot be anything else. */
+unsupported:
+	CREATE CHANGEFEED opt_into opt_with AS
+		{
+			cdc_parser_not_supported(STATE(), @5,
+									 "CREATE CHANGEFEED ... AS SELECT", NULL);
+		}
+	| CREATE CHANGEFEED FOR DATABASE IDENT
+		{
+			cdc_parser_not_supported(STATE(), @4,
+									 "a changefeed for a whole database",
+									 "Name the tables: CREATE CHANGEFEED FOR TABLE a, TABLE b ...");
+		}
+	| CREATE SCHEDULE
+		{ cdc_parser_not_supported(STATE(), @1, "CREATE SCHEDULE", NULL); }
+	| ALTER CHANGEFEED
+		{ cdc_parser_not_supported(STATE(), @1, "ALTER CHANGEFEED", NULL); }
+	| ALTER JOB
+		{ cdc_parser_not_supported(STATE(), @1, "ALTER JOB", NULL); }
+	| job_verb JOBS
+		{
+			cdc_parser_not_supported(STATE(), @1,
+									 "a statement about several jobs",
+									 "Name one job: PAUSE JOB n, RESUME JOB n or CANCEL JOB n.");
+		}
+	| job_verb ALL
+		{
+			cdc_parser_not_supported(STATE(), @1,
+									 "a statement about several jobs",
+									 "Name one job: PAUSE JOB n, RESUME JOB n or CANCEL JOB n.");
+		}
+	| SHOW JOB
+		{
+			cdc_parser_not_supported(STATE(), @1, "SHOW JOB",
+									 "Changefeeds are in the view changefeed_jobs.");
+		}
+	| SHOW JOBS
+		{
+			cdc_parser_not_supported(STATE(), @1, "SHOW JOBS",
+									 "Changefeeds are in the view changefeed_jobs.");
+		}
+	;
+
+job_verb:
+	PAUSE
+	| RESUME
+	| CANCEL
+	;
+
+target_list:
+	target
+		{ $$ = list_make1($1); }
+	| target_list ',' target
+		{ $$ = lappend($1, $3); }
+	;
+
+target:
+	dotted_name
+		{
+			$$ = cdc_target_from_parts($1);
+			if ($$ == NULL)
+				ereport(ERROR,
+						(errcode(ERRCODE_SYNTAX_ERROR),
+						 errmsg("improper table name (too many dotted names)"),
+						 errhint("A table is named as table, schema.table or database.schema.table."),
+						 cdc_parser_errposition(STATE(), @1)));
+		}
+	| TABLE dotted_name
+		{
+			$$ = cdc_target_from_parts($2);
+			if ($$ == NULL)
+				ereport(ERROR,
+						(errcode(ERRCODE_SYNTAX_ERROR),
+						 errmsg("improper table name (too many dotted names)"),
+						 errhint("A table is named as table, schema.table or database.schema.table."),
+						 cdc_parser_errposition(STATE(), @2)));
+		}
+	| dotted_name FAMILY
+		{
+			cdc_parser_not_supported(STATE(), @2, "FAMILY",
+									 "PostgreSQL has no column families: leave it out.");
+		}
+	| TABLE dotted_name FAMILY
+		{
+			cdc_parser_not_supported(STATE(), @3, "FAMILY",
+									 "PostgreSQL has no column families: leave it out.");
+		}
+	;
+
+dotted_name:
+	name
+		{ $$ = list_make1($1); }
+	| dotted_name '.' label
+		{ $$ = lappend($1, $3); }
+	;
+
+opt_into:
+	/* empty */
+		{ $$ = NULL; }
+	| INTO SCONST
+		{ $$ = $2; }
+	;
+
+opt_with:
+	/* empty */
+		{ $$ = NIL; }
+	| WITH option_list
+		{ $$ = $2; }
+	| WITH '(' option_list ')'
+		{ $$ = $3; }
+	| WITH OPTIONS '(' option_list ')'
+		{ $$ = $4; }
+	;
+
+option_list:
+	option
+		{ $$ = list_make1($1); }
+	| option_list ',' option
+		{ $$ = lappend($1, $3); }
+	;
+
+option:
+	option_name
+		{ $$ = make_option($1, NULL); }
+	| option_name '=' option_value
+		{ $$ = make_option($1, $3); }
+	;
+
+option_name:
+	label
+	| SCONST
+	;
+
+/* Numbers are kept as they are written. */
+option_value:
+	SCONST
+	| label
+	| INTEGER
+	| NUMBER
+	| '-' INTEGER
+		{ $$ = psprintf("-%s", $2); }
+	| '-' NUMBER
+		{ $$ = psprintf("-%s", $2); }
+	| '+' INTEGER
+		{ $$ = $2; }
+	| '+' NUMBER
+		{ $$ = $2; }
+	;
+
+opt_reason:
+	/* empty */
+		{ $$ = NULL; }
+	| WITH REASON '=' SCONST
+		{ $$ = $4; }
+	;
+
+job_id:
+	INTEGER
+		{ $$ = job_id_value(STATE(), $1, @1); }
+	;
+
+/* What a table may be called without quotes. */
+name:
+	IDENT
+	| unreserved_keyword
+		{ $$ = pstrdup($1); }
+	;
+
+/* Where no keyword can be meant. */
+label:
+	name
+	| reserved_keyword
+		{ $$ = pstrdup($1); }
+	;
+
+unreserved_keyword:
+	ALTER | CANCEL | CHANGEFEED | CHANGEFEEDS | DATABASE | EXPERIMENTAL
+	| FAMILY | JOB | JOBS | OPTIONS | PAUSE | REASON | RESUME | SCHEDULE
+	| SHOW
+	;
+
+reserved_keyword:
+	ALL | AS | CREATE | FOR | INTO | SELECT | TABLE | WITH
+	;
+
+%%
+
+static CdcStatement *
+make_statement(CdcStatementKind kind)
+{
+	CdcStatement *stmt = palloc0(sizeof(CdcStatement));
+
+	stmt->kind = kind;
+	return stmt;
+}
+
+static CdcStatement *
+make_create(List *targets, char *sink, List *options)
+{
+	CdcStatement *stmt = make_statement(CDC_STMT_CREATE);
+
+	stmt->targets = targets;
+	stmt->sink = sink;
+	stmt->options = options;
+	return stmt;
+}
+
+static CdcStatement *
+make_job(CdcStatementKind kind, int64 job_id)
+{
+	CdcStatement *stmt = make_statement(kind);
+
+	stmt->job_id = job_id;
+	return stmt;
+}
+
+static CdcOptionPair *
+make_option(char *name, char *value)
+{
+	CdcOptionPair *pair = palloc(sizeof(CdcOptionPair));
+
+	pair->name = name;
+	pair->value = value;
+	return pair;
+}
+
+static int64
+job_id_value(CdcParseState *state, const char *digits, int location)
+{
+	char	   *end;
+	int64		value;
+
+	errno = 0;
+	value = strtoll(digits, &end, 10);
+	if (errno != 0 || *end != '\0')
+		ereport(ERROR,
+				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+				 errmsg("job number \"%s\" is out of range", digits),
+				 cdc_parser_errposition(state, location)));
+	return value;
+}

@@ -1,0 +1,58 @@
+/*-------------------------------------------------------------------------
+ * statement.h
+ *		CockroachDB's changefeed statements, as changefeed_sql() takes them.
+ *
+ * Not called parser.h: executor/spi.h includes core's "parser/parser.h" and
+ * would get ours.
+ *-------------------------------------------------------------------------
+ */
+#ifndef CDC_STATEMENT_H
+#define CDC_STATEMENT_H
+
+#include "postgres.h"
+
+#include "nodes/pg_list.h"
+
+typedef enum CdcStatementKind
+{
+	CDC_STMT_CREATE,
+	CDC_STMT_PAUSE,
+	CDC_STMT_RESUME,
+	CDC_STMT_CANCEL,
+	CDC_STMT_SHOW_JOBS,
+	CDC_STMT_SHOW_JOB,
+} CdcStatementKind;
+
+/* A table as it was named; parts that were not given are NULL. */
+typedef struct CdcTargetName
+{
+	char	   *database;
+	char	   *schema;
+	char	   *name;
+} CdcTargetName;
+
+typedef struct CdcStatement
+{
+	CdcStatementKind kind;
+	List	   *targets;		/* CdcTargetName */
+	char	   *sink;			/* NULL: no INTO */
+	List	   *options;		/* CdcOptionPair */
+	int64		job_id;
+	char	   *reason;			/* PAUSE ... WITH REASON, or NULL */
+} CdcStatement;
+
+/*
+ * Parses one statement (a trailing semicolon is fine); palloc'ed in the
+ * current context.  A syntax error is 42601 with the position in the text; a
+ * statement that is known but not supported is 0A000.  Neither shows a
+ * secret that stands in the statement.
+ */
+extern CdcStatement *cdc_parse_statement(const char *text);
+
+/*
+ * Parses one table name as written in changefeed_create's array: identifier
+ * rules, quoting, one to three parts.  Raises 42602.
+ */
+extern CdcTargetName *cdc_parse_target(const char *text);
+
+#endif							/* CDC_STATEMENT_H */

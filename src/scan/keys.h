@@ -1,0 +1,19 @@
+/*-------------------------------------------------------------------------
+ * keys.h
+ *		Exact set of keys that were emitted while a scan runs.
+ *-------------------------------------------------------------------------
+ */
+#ifndef CDC_KEYS_H
+#define CDC_KEYS_H
+
+#include "postgres.h"
+
+typedef struct CdcKeySet CdcKeySet;
+
+extern CdcKeySet *cdc_keys_create(void);
+extern void cdc_keys_free(CdcKeySet *set);
+extern void cdc_keys_add(CdcKeySet *set, int target, const char *key, size_t len);
+extern bool cdc_keys_contain(CdcKeySet *set, int target, const char *key, size_t len);
+extern uint64 cdc_keys_count(const CdcKeySet *set);
+
+#endif							/* CDC_KEYS_H */

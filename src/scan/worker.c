@@ -1,0 +1,433 @@
+/*-------------------------------------------------------------------------
+ * worker.c
+ *		The scan worker: reads the tables of one feed in chunks, encodes the
+ *		rows and hands them to the lane.
+ *
+ * A table is read in the order of its key, so many rows at a time, each
+ * chunk under a snapshot of its own, so that no snapshot is held for the
+ * length of the scan.  A row that moves between chunks was written after the
+ * feed's start, so the stream tells of it.  Tables without a usable key are
+ * read as one chunk, and so is everything for initial_scan='only', which
+ * exports the state of one moment.
+ *
+ * The tables are read as the job's owner, in a security-restricted context.
+ * Right after the snapshot of a chunk a logical message is written and
+ * flushed: what the snapshot sees is then decoded before that position.
+ *
+ * Runs: a process of its own for each scan; has no contact with the sink.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/relation.h"
+#include "access/xact.h"
+#include "base/compat.h"
+#include "catalog/job.h"
+#include "catalog/options.h"
+#include "catalog/uri.h"
+#include "encode/encode.h"
+#include "executor/spi.h"
+#include "lib/stringinfo.h"
+#include "miscadmin.h"
+#include "postmaster/bgworker.h"
+#include "scan/scan.h"
+#include "sink/sink.h"
+#include "storage/dsm.h"
+#include "storage/ipc.h"
+#include "storage/shm_mq.h"
+#include "table/relcache.h"
+#include "tcop/tcopprot.h"
+#include "utils/builtins.h"
+#include "utils/datum.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "worker/session.h"
+
+#define ROWS_PER_CHUNK	50000
+#define ROWS_PER_FETCH	500
+#define BYTES_PER_MESSAGE (64 * 1024)
+
+typedef struct ScanTable
+{
+	int			target;
+	Oid			relid;
+	char	   *from;			/* "[ONLY] schema.table" */
+	int			nkeys;
+	char	  **keynames;		/* quoted */
+	Oid		   *keytypes;
+	bool		by_key;			/* can be read in chunks */
+	Datum	   *last;			/* key of the last row sent, NULL at first */
+} ScanTable;
+
+static shm_mq_handle *lane_queue = NULL;
+static CdcBuf message;
+
+static void
+send_message(void)
+{
+	if (cdc_compat_mq_send(lane_queue, message.len, message.data) != SHM_MQ_SUCCESS)
+		proc_exit(0);			/* the lane has gone: nobody to tell */
+	message.len = 0;
+}
+
+static void
+send_chunk(int32 target, XLogRecPtr l_hi)
+{
+	message.len = 0;
+	cdc_buf_append_char(&message, CDC_SCAN_CHUNK);
+	cdc_buf_append(&message, (char *) &target, sizeof(target));
+	cdc_buf_append(&message, (char *) &l_hi, sizeof(l_hi));
+	send_message();
+}
+
+static void
+send_rows(void)
+{
+	if (message.len > 1)
+		send_message();
+	message.len = 0;
+	cdc_buf_append_char(&message, CDC_SCAN_ROWS);
+}
+
+/* Looks the table up; a table that has gone is not an error of the scan. */
+static bool
+describe_table(ScanTable *table)
+{
+	Relation	rel = try_relation_open(table->relid, AccessShareLock);
+	CdcIdentity identity;
+	AttrNumber *keyatts;
+
+	if (rel == NULL)
+		return false;
+	keyatts = cdc_table_key(rel, &table->nkeys, &identity);
+	table->from = psprintf("%s%s",
+						   rel->rd_rel->relkind == RELKIND_PARTITIONED_TABLE ? "" : "ONLY ",
+						   quote_qualified_identifier(get_namespace_name(RelationGetNamespace(rel)),
+													  RelationGetRelationName(rel)));
+	table->by_key = OidIsValid(rel->rd_pkindex);
+	table->keynames = palloc(sizeof(char *) * Max(table->nkeys, 1));
+	table->keytypes = palloc(sizeof(Oid) * Max(table->nkeys, 1));
+	for (int i = 0; i < table->nkeys; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(RelationGetDescr(rel), keyatts[i] - 1);
+
+		table->keynames[i] = pstrdup(quote_identifier(NameStr(att->attname)));
+		table->keytypes[i] = att->atttypid;
+	}
+	relation_close(rel, NoLock);
+	return true;
+}
+
+static char *
+chunk_query(const ScanTable *table, bool one_chunk)
+{
+	StringInfoData sql;
+
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "SELECT * FROM %s", table->from);
+	if (one_chunk || !table->by_key)
+		return sql.data;
+	if (table->last != NULL)
+	{
+		appendStringInfoString(&sql, " WHERE (");
+		for (int i = 0; i < table->nkeys; i++)
+			appendStringInfo(&sql, "%s%s", i ? ", " : "", table->keynames[i]);
+		appendStringInfoString(&sql, ") OPERATOR(pg_catalog.>) (");
+		for (int i = 0; i < table->nkeys; i++)
+			appendStringInfo(&sql, "%s$%d", i ? ", " : "", i + 1);
+		appendStringInfoChar(&sql, ')');
+	}
+	appendStringInfoString(&sql, " ORDER BY ");
+	for (int i = 0; i < table->nkeys; i++)
+		appendStringInfo(&sql, "%s%s", i ? ", " : "", table->keynames[i]);
+	appendStringInfo(&sql, " LIMIT %d", ROWS_PER_CHUNK);
+	return sql.data;
+}
+
+static AttrNumber *
+key_positions(const ScanTable *table, TupleDesc desc)
+{
+	AttrNumber *atts = palloc(sizeof(AttrNumber) * Max(table->nkeys, 1));
+
+	for (int i = 0; i < table->nkeys; i++)
+	{
+		atts[i] = 0;
+		for (int j = 0; j < desc->natts; j++)
+		{
+			if (strcmp(quote_identifier(NameStr(TupleDescAttr(desc, j)->attname)),
+					   table->keynames[i]) == 0)
+				atts[i] = j + 1;
+		}
+		if (atts[i] == 0)
+			elog(ERROR, "key column %s is missing", table->keynames[i]);
+	}
+	return atts;
+}
+
+/* Remembers where the next chunk starts; survives the transaction. */
+static void
+remember_key(ScanTable *table, const AttrNumber *keyatts, TupleDesc desc,
+			 const Datum *values, MemoryContext cxt)
+{
+	MemoryContext old = MemoryContextSwitchTo(cxt);
+
+	if (table->last == NULL)
+		table->last = palloc0(sizeof(Datum) * table->nkeys);
+	for (int i = 0; i < table->nkeys; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, keyatts[i] - 1);
+		Datum		value = values[keyatts[i] - 1];
+
+		if (att->attlen == -1)
+			value = PointerGetDatum(PG_DETOAST_DATUM(value));
+		if (!att->attbyval && table->last[i] != 0)
+			pfree(DatumGetPointer(table->last[i]));
+		table->last[i] = datumCopy(value, att->attbyval, att->attlen);
+	}
+	MemoryContextSwitchTo(old);
+}
+
+/*
+ * Reads one chunk in the current transaction and sends its rows.  Returns
+ * the number of rows read.
+ */
+static uint64
+read_chunk(ScanTable *table, const CdcEncodeOptions *encode, const char *topic,
+		   CdcHlc t0, bool one_chunk, MemoryContext cxt)
+{
+	SPIPlanPtr	plan;
+	Portal		portal;
+	CdcRowEncoder *encoder = NULL;
+	AttrNumber *keyatts = NULL;
+	Datum	   *values = NULL;
+	bool	   *nulls = NULL;
+	MemoryContext row_cxt;
+	uint64		rows = 0;
+	int			nargs = table->last != NULL ? table->nkeys : 0;
+
+	row_cxt = AllocSetContextCreate(CurrentMemoryContext, "cdc_sink scan row",
+									ALLOCSET_DEFAULT_SIZES);
+	plan = SPI_prepare_cursor(chunk_query(table, one_chunk), nargs,
+							  table->keytypes,
+							  CURSOR_OPT_NO_SCROLL | CURSOR_OPT_FAST_PLAN);
+	if (plan == NULL)
+		elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
+	portal = SPI_cursor_open(NULL, plan, table->last, NULL, true);
+
+	send_rows();
+	for (;;)
+	{
+		TupleDesc	desc;
+
+		CHECK_FOR_INTERRUPTS();
+		SPI_cursor_fetch(portal, true, ROWS_PER_FETCH);
+		if (SPI_processed == 0)
+			break;
+		desc = SPI_tuptable->tupdesc;
+		if (encoder == NULL)
+		{
+			keyatts = key_positions(table, desc);
+			encoder = cdc_encoder_create(CurrentMemoryContext, desc,
+										 table->nkeys, keyatts, topic, encode);
+			values = palloc(sizeof(Datum) * desc->natts);
+			nulls = palloc(sizeof(bool) * desc->natts);
+		}
+		for (uint64 i = 0; i < SPI_processed; i++)
+		{
+			MemoryContext old = MemoryContextSwitchTo(row_cxt);
+			size_t		head;
+			uint32		lens[2] = {0, 0};
+
+			heap_deform_tuple(SPI_tuptable->vals[i], desc, values, nulls);
+			head = message.len;
+			cdc_buf_append(&message, (char *) lens, sizeof(lens));
+			cdc_encode_key(encoder, &message, values, nulls);
+			lens[0] = (uint32) (message.len - head - sizeof(lens));
+			cdc_encode_upsert(encoder, &message, values, nulls, t0);
+			lens[1] = (uint32) (message.len - head - sizeof(lens) - lens[0]);
+			memcpy(message.data + head, lens, sizeof(lens));
+			MemoryContextSwitchTo(old);
+
+			if (!one_chunk && table->by_key && i == SPI_processed - 1)
+				remember_key(table, keyatts, desc, values, cxt);
+			MemoryContextReset(row_cxt);
+			rows++;
+			if (message.len >= BYTES_PER_MESSAGE)
+				send_rows();
+		}
+		SPI_freetuptable(SPI_tuptable);
+	}
+	if (message.len > 1)
+		send_message();
+	SPI_cursor_close(portal);
+	return rows;
+}
+
+/* Reads the feed's tables, with a transaction for each chunk. */
+static void
+scan_tables(const CdcScanHeader *header, const CdcJob *job, MemoryContext cxt)
+{
+	const CdcDefinition *def = job->definition;
+	CdcOptions *options;
+	CdcUri	   *uri = cdc_uri_parse(def->sink);
+	CdcEncodeOptions encode;
+	bool		in_xact = false;
+
+	options = cdc_options_parse(cdc_options_from_strings(def->noptions, def->options));
+	encode = cdc_effective_encode(cdc_sink_lookup(uri->scheme), options);
+
+	for (int i = 0; i < def->ntargets; i++)
+	{
+		ScanTable	table;
+		bool		more = true;
+
+		memset(&table, 0, sizeof(table));
+		table.target = i;
+		table.relid = def->targets[i].relid;
+		while (more)
+		{
+			Oid			user;
+			int			sec;
+			XLogRecPtr	l_hi;
+
+			if (!in_xact)
+			{
+				StartTransactionCommand();
+				XactIsoLevel = XACT_REPEATABLE_READ;
+				XactReadOnly = true;
+				in_xact = true;
+
+				/*
+				 * Lock first, so that the snapshot is younger than any
+				 * TRUNCATE or rewrite we waited for.
+				 */
+				for (int j = header->one_snapshot ? 0 : i;
+					 j < (header->one_snapshot ? def->ntargets : i + 1); j++)
+				{
+					Relation	rel = try_relation_open(def->targets[j].relid,
+														AccessShareLock);
+
+					if (rel != NULL)
+						relation_close(rel, NoLock);
+				}
+			}
+			SPI_connect();
+			PushActiveSnapshot(GetTransactionSnapshot());
+			l_hi = cdc_compat_log_message("cdc_sink", "scan", 4);
+			send_chunk(i, l_hi);
+			if (describe_table(&table))
+			{
+				uint64		rows;
+
+				GetUserIdAndSecContext(&user, &sec);
+				SetUserIdAndSecContext(def->owner, sec |
+									   SECURITY_LOCAL_USERID_CHANGE |
+									   SECURITY_RESTRICTED_OPERATION);
+				rows = read_chunk(&table, &encode, def->targets[i].topic,
+								  header->t0, header->one_snapshot, cxt);
+				SetUserIdAndSecContext(user, sec);
+				more = !header->one_snapshot && table.by_key &&
+					rows >= ROWS_PER_CHUNK;
+			}
+			else
+				more = false;
+			PopActiveSnapshot();
+			SPI_finish();
+			if (!header->one_snapshot)
+			{
+				CommitTransactionCommand();
+				in_xact = false;
+			}
+		}
+	}
+	if (in_xact)
+		CommitTransactionCommand();
+}
+
+static CdcJob *
+load_job(int64 job_id, MemoryContext cxt)
+{
+	MemoryContext old;
+	List	   *jobs;
+	ListCell   *lc;
+	CdcJob	   *found = NULL;
+
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	old = MemoryContextSwitchTo(cxt);
+	jobs = cdc_job_list_live();
+	MemoryContextSwitchTo(old);
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	foreach(lc, jobs)
+	{
+		CdcJob	   *job = lfirst(lc);
+
+		if (job->job_id == job_id)
+			found = job;
+	}
+	return found;
+}
+
+void
+cdc_scan_main(Datum arg)
+{
+	dsm_segment *seg;
+	CdcScanHeader *header;
+	shm_mq	   *mq;
+	MemoryContext cxt;
+	CdcJob	   *job;
+
+	pqsignal(SIGTERM, die);
+	BackgroundWorkerUnblockSignals();
+
+	CurrentResourceOwner = ResourceOwnerCreate(NULL, "cdc_sink scan");
+	seg = dsm_attach(DatumGetUInt32(arg));
+	if (seg == NULL)
+		proc_exit(0);			/* the lane has given up */
+	dsm_pin_mapping(seg);
+	header = dsm_segment_address(seg);
+	mq = (shm_mq *) ((char *) header + MAXALIGN(sizeof(CdcScanHeader)));
+	shm_mq_set_sender(mq, MyProc);
+	lane_queue = shm_mq_attach(mq, seg, NULL);
+
+	BackgroundWorkerInitializeConnectionByOid(header->dboid, InvalidOid, 0);
+	cdc_session_pin_settings();
+	cxt = AllocSetContextCreate(TopMemoryContext, "cdc_sink scan",
+								ALLOCSET_DEFAULT_SIZES);
+	MemoryContextSwitchTo(cxt);
+
+	PG_TRY();
+	{
+		job = load_job(header->job_id, cxt);
+		if (job == NULL)
+			proc_exit(0);		/* canceled meanwhile */
+		scan_tables(header, job, cxt);
+		message.len = 0;
+		cdc_buf_append_char(&message, CDC_SCAN_END);
+		send_message();
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		/*
+		 * A lost right or a row that cannot be encoded ends the feed; being
+		 * told to go does not.
+		 */
+		MemoryContextSwitchTo(cxt);
+		error = CopyErrorData();
+		if (error->sqlerrcode != ERRCODE_ADMIN_SHUTDOWN && !ProcDiePending)
+		{
+			message.len = 0;
+			cdc_buf_append_char(&message, CDC_SCAN_ERROR);
+			cdc_buf_append(&message, error->message, strlen(error->message));
+			(void) cdc_compat_mq_send(lane_queue, message.len, message.data);
+		}
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	proc_exit(0);
+}

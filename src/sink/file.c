@@ -1,0 +1,174 @@
+/*-------------------------------------------------------------------------
+ * file.c
+ *		The file sink: file:///abs/dir and nodelocal://self/dir.
+ *
+ * objstore.c says which rows go into which file and what is acknowledged,
+ * file_writer.c brings the files to the disk; this file joins the two and is
+ * the sink's face to the feed.
+ *
+ * Runs: lane worker (main thread; never waits for the disk); check: also in
+ * backends; probe: probe worker.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "sink/file_probe.h"
+#include "sink/file_writer.h"
+#include "sink/objstore.h"
+
+#define DATA_EXT		".ndjson"
+
+/* As much of a path as leaves room for the rest of a message. */
+#define SHOWN_PATH		300
+
+typedef struct FileSink
+{
+	CdcSink		base;
+	CdcObjStore *store;
+	CdcFileWriter *writer;
+	CdcFileTrouble trouble;		/* as last seen */
+} FileSink;
+
+static const char *const schemes[] = {"file", "nodelocal", NULL};
+static const char *const params[] = {CDC_OBJ_PARAM_NAMES, NULL};
+
+static void
+file_check(const CdcUri *uri, const CdcOptions *options)
+{
+	CdcObjParams parsed;
+
+	cdc_uri_require_known(uri, uri->scheme, params);
+	cdc_objstore_params(uri, &parsed);
+	if (options->kafka_sink_config != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("this sink is incompatible with option %s",
+						"kafka_sink_config")));
+	cdc_file_check_access(cdc_file_dir(uri));
+}
+
+static bool
+file_probe(const CdcSinkConfig *config, int timeout_ms,
+		   char *error, size_t error_size)
+{
+	return cdc_file_probe(cdc_file_dir(config->uri), timeout_ms, error, error_size);
+}
+
+static void
+put_object(CdcSink *sink, CdcObject *object)
+{
+	cdc_file_writer_put(((FileSink *) sink)->writer, object);
+}
+
+static CdcSink *
+file_open(const CdcSinkConfig *config)
+{
+	FileSink   *fs;
+	CdcObjParams parsed;
+	char	   *dir;
+
+	cdc_objstore_params(config->uri, &parsed);
+	dir = cdc_file_dir(config->uri);
+	fs = calloc(1, sizeof(FileSink));
+	if (fs == NULL)
+		return NULL;
+	fs->base.ops = &cdc_sink_file;
+	fs->base.job_id = config->job_id;
+	fs->store = cdc_objstore_create(&fs->base, config, &parsed, DATA_EXT, put_object);
+	if (fs->store != NULL)
+		fs->writer = cdc_file_writer_start(dir, config->job_id,
+										   cdc_objstore_session(fs->store),
+										   &fs->base.event_fd);
+	pfree(dir);
+	if (fs->writer == NULL)
+	{
+		if (fs->store != NULL)
+			cdc_objstore_destroy(fs->store);
+		free(fs);
+		return NULL;
+	}
+	return &fs->base;
+}
+
+static void
+file_submit(CdcSink *sink, CdcBatch *batch)
+{
+	FileSink   *fs = (FileSink *) sink;
+
+	if (fs->trouble.err == 0)
+		cdc_objstore_submit(fs->store, batch);
+}
+
+static void
+show_trouble(FileSink *fs)
+{
+	const char *path = fs->trouble.path;
+	size_t		len = strlen(path);
+	const char *dots = "";
+
+	if (len > SHOWN_PATH)
+	{
+		path += len - SHOWN_PATH;
+		dots = "...";
+	}
+	cdc_sink_trouble(&fs->base, "%s \"%s%s\": %s", fs->trouble.what,
+					 dots, path, strerror(fs->trouble.err));
+}
+
+static void
+file_service(CdcSink *sink)
+{
+	FileSink   *fs = (FileSink *) sink;
+	uint64		failures = fs->trouble.count;
+	dlist_head	done;
+
+	dlist_init(&done);
+	if (!cdc_file_writer_collect(fs->writer, &done, &fs->trouble))
+		return;
+	while (!dlist_is_empty(&done))
+		cdc_objstore_done(fs->store,
+						  dlist_container(CdcObject, node,
+										  dlist_pop_head_node(&done)));
+	if (fs->trouble.err == 0)
+		cdc_sink_healthy(sink);
+	else if (fs->trouble.count != failures)
+		show_trouble(fs);
+}
+
+static void
+file_flush(CdcSink *sink, CdcHlc floor)
+{
+	cdc_objstore_flush(((FileSink *) sink)->store, floor);
+}
+
+static bool
+file_resolved(CdcSink *sink, const char *payload, size_t len, CdcHlc r)
+{
+	return cdc_objstore_resolved(((FileSink *) sink)->store, payload, len, r);
+}
+
+static void
+file_close(CdcSink *sink)
+{
+	FileSink   *fs = (FileSink *) sink;
+
+	cdc_file_writer_close(fs->writer);
+	cdc_objstore_destroy(fs->store);
+	free(fs);
+}
+
+const CdcSinkOps cdc_sink_file = {
+	.name = "file",
+	.schemes = schemes,
+	.has_topics = false,
+	.forces_key_in_value = true,
+	.sanitises_topics = false,
+	.check = file_check,
+	.probe = file_probe,
+	.open = file_open,
+	.submit = file_submit,
+	.service = file_service,
+	.flush = file_flush,
+	.resolved = file_resolved,
+	.close = file_close,
+};

@@ -1,0 +1,522 @@
+/*-------------------------------------------------------------------------
+ * file_writer.c
+ *		The thread that writes the files of one file sink; see file_writer.h.
+ *
+ * The writer and everything it points to is malloc'ed.  Its lists, flags and
+ * "trouble" belong to its mutex; an object belongs to the thread from the
+ * moment it is taken from the queue until it is in the list of done ones.
+ * The thread reads the rows out of the batches but never touches a batch
+ * itself: references are taken and given back on the main thread.
+ *
+ * A file whose fsync failed is written anew from the rows: what the kernel
+ * still has of it cannot be trusted, and a second fsync may report success
+ * for pages that were dropped.
+ *
+ * Thread functions are marked "Runs: writer thread": plain C and system calls
+ * only, nothing of the server (no palloc, elog, latches, not even its
+ * strerror); all signals are blocked.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/eventfd.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "sink/closing.h"
+#include "sink/file_writer.h"
+
+#define FIRST_DELAY_MS		100
+#define MAX_DELAY_MS		30000
+#define ROWS_PER_WRITE		256
+#define THREAD_STACK		(256 * 1024)
+
+/* ".tmp-", job, "-", session, zero */
+#define TMP_NAME_SIZE		(sizeof(CDC_FILE_TMP_PREFIX) + 20 + 1 + 16)
+
+struct CdcFileWriter
+{
+	CdcClosing	closing;		/* first member: reap gets this pointer */
+	int64		job_id;
+	pthread_t	thread;
+	pthread_mutex_t mutex;
+	pthread_cond_t wake;		/* stop, or something in the queue */
+	int			event_fd;
+
+	/* Fixed once the thread runs. */
+	char		dir[MAXPGPATH];
+	char		tmp_name[TMP_NAME_SIZE];
+	size_t		tmp_prefix_len; /* of ".tmp-<job>-" in it */
+
+	/* Under the mutex. */
+	bool		stop;
+	bool		news;			/* event_fd is readable */
+	dlist_head	queue;			/* CdcObject */
+	dlist_head	done;			/* CdcObject */
+	CdcFileTrouble trouble;
+
+	/* The thread's own. */
+	CdcObject  *current;		/* to be freed by the main thread if it ends
+								 * with one */
+	char		synced_dir[CDC_OBJNAME_DIR_SIZE];	/* is durable */
+	const char *fail_what;
+	const char *fail_name;		/* below dir, NULL: dir itself */
+	int			fail_err;
+};
+
+/* Runs: writer thread. */
+static bool
+stopped(CdcFileWriter *w)
+{
+	bool		stop;
+
+	pthread_mutex_lock(&w->mutex);
+	stop = w->stop;
+	pthread_mutex_unlock(&w->mutex);
+	return stop;
+}
+
+/* Runs: writer thread. */
+static bool
+failed(CdcFileWriter *w, const char *what, const char *name)
+{
+	w->fail_err = errno;
+	w->fail_what = what;
+	w->fail_name = name;
+	return false;
+}
+
+/* Some file systems cannot sync a directory; that is no failure. */
+static bool
+sync_dir(int fd)
+{
+	return fsync(fd) == 0 || errno == EBADF || errno == EINVAL;
+}
+
+/*
+ * Opens the directory for the date part of a name below base_fd, made as far
+ * as it is missing and as open to others as the sink's directory.  Returns a
+ * descriptor, -1 on failure.  Runs: writer thread.
+ */
+static int
+open_date_dir(CdcFileWriter *w, int base_fd, mode_t mode, const char *name)
+{
+	const char *end = strrchr(name, '/');
+	size_t		len = end ? end + 1 - name : 0;
+	bool		sync;
+	int			fd;
+
+	sync = strlen(w->synced_dir) != len || strncmp(w->synced_dir, name, len) != 0;
+	fd = fcntl(base_fd, F_DUPFD_CLOEXEC, 0);
+	for (const char *p = name; fd >= 0 && p < name + len;)
+	{
+		const char *slash = strchr(p, '/');
+		char		part[CDC_OBJNAME_DIR_SIZE];
+		bool		made;
+		int			child;
+
+		memcpy(part, p, slash - p);
+		part[slash - p] = '\0';
+		p = slash + 1;
+		made = mkdirat(fd, part, S_IRWXU) == 0;
+		if ((!made && errno != EEXIST) ||
+			(child = openat(fd, part, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)) < 0 ||
+			(made && fchmod(child, mode) != 0) ||
+			(sync && !sync_dir(fd)))
+		{
+			failed(w, "could not create directory for file", name);
+			close(fd);
+			return -1;
+		}
+		close(fd);
+		fd = child;
+	}
+	if (fd < 0)
+		failed(w, "could not open directory", NULL);
+	else
+	{
+		memcpy(w->synced_dir, name, len);
+		w->synced_dir[len] = '\0';
+	}
+	return fd;
+}
+
+/*
+ * Writes all rows.  A compressed form of the file would be made here.
+ * Runs: writer thread.
+ */
+static bool
+write_rows(CdcFileWriter *w, int fd, const CdcObject *object)
+{
+	struct iovec vec[ROWS_PER_WRITE * 2];
+	uint32		next = 0;
+
+	while (next < object->nrows)
+	{
+		struct iovec *v = vec;
+		int			n = 0;
+
+		if (stopped(w))
+		{
+			errno = ECANCELED;
+			return false;
+		}
+		for (; next < object->nrows && n < lengthof(vec) - 1; next++)
+		{
+			vec[n].iov_base = unconstify(char *, object->rows[next].data);
+			vec[n++].iov_len = object->rows[next].len;
+			if (object->newlines)
+			{
+				vec[n].iov_base = "\n";
+				vec[n++].iov_len = 1;
+			}
+		}
+		while (n > 0)
+		{
+			ssize_t		done = writev(fd, v, n);
+
+			if (done < 0 && errno == EINTR)
+				continue;
+			if (done < 0)
+				return false;
+			while (n > 0 && (size_t) done >= v->iov_len)
+			{
+				done -= v->iov_len;
+				v++;
+				n--;
+			}
+			if (n > 0)
+			{
+				v->iov_base = (char *) v->iov_base + done;
+				v->iov_len -= done;
+			}
+		}
+	}
+	return true;
+}
+
+/* The temporary file, complete and on disk.  Runs: writer thread. */
+static bool
+write_tmp(CdcFileWriter *w, int base_fd, mode_t mode, const CdcObject *object)
+{
+	int			fd;
+
+	/* left by the attempt before, if that could not remove it */
+	unlinkat(base_fd, w->tmp_name, 0);
+	fd = openat(base_fd, w->tmp_name,
+				O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
+	if (fd < 0)
+		return failed(w, "could not create file", w->tmp_name);
+	if (fchmod(fd, mode) != 0 || !write_rows(w, fd, object))
+		failed(w, "could not write file", w->tmp_name);
+	else if (fsync(fd) != 0)
+		failed(w, "could not fsync file", w->tmp_name);
+	if (close(fd) != 0 && w->fail_err == 0)
+		failed(w, "could not close file", w->tmp_name);
+	return w->fail_err == 0;
+}
+
+/* Makes one object durable under its name.  Runs: writer thread. */
+static bool
+write_object(CdcFileWriter *w, const CdcObject *object)
+{
+	const char *slash = strrchr(object->name, '/');
+	const char *final = slash ? slash + 1 : object->name;
+	struct stat st;
+	int			base_fd;
+	int			dir_fd = -1;
+
+	w->fail_err = 0;
+
+	/*
+	 * Opened each time: somebody may have moved or remounted it.  It is not
+	 * made again, lest files go below a mount point whose disk is missing.
+	 */
+	base_fd = open(w->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (base_fd < 0)
+		return failed(w, "could not open directory", NULL);
+	if (fstat(base_fd, &st) != 0)
+		failed(w, "could not stat directory", NULL);
+	else if ((dir_fd = open_date_dir(w, base_fd, (st.st_mode & 0755) | S_IRWXU,
+									 object->name)) >= 0 &&
+			 write_tmp(w, base_fd, (st.st_mode & 0644) | S_IRUSR | S_IWUSR, object))
+	{
+		/*
+		 * A file of a closed sink may not show up late: its successor sends
+		 * the rows again and may have promised that nothing comes any more.
+		 */
+		errno = ECANCELED;
+		if (stopped(w) ||
+			renameat(base_fd, w->tmp_name, dir_fd, final) != 0)
+			failed(w, "could not rename file to", object->name);
+		else if (!sync_dir(dir_fd))
+			failed(w, "could not fsync directory of file", object->name);
+	}
+	if (w->fail_err != 0)
+	{
+		unlinkat(base_fd, w->tmp_name, 0);
+		w->synced_dir[0] = '\0';
+	}
+	if (dir_fd >= 0)
+		close(dir_fd);
+	close(base_fd);
+	return w->fail_err == 0;
+}
+
+/*
+ * Removes what runs of this job that were killed left behind.  Trouble shows
+ * soon enough.  Runs: writer thread.
+ */
+static void
+sweep(CdcFileWriter *w)
+{
+	DIR		   *dir = opendir(w->dir);
+	struct dirent *entry;
+
+	if (dir == NULL)
+		return;
+	while (!stopped(w) && (entry = readdir(dir)) != NULL)
+	{
+		if (strncmp(entry->d_name, w->tmp_name, w->tmp_prefix_len) == 0)
+			unlinkat(dirfd(dir), entry->d_name, 0);
+	}
+	closedir(dir);
+}
+
+/* Runs: writer thread, mutex held. */
+static void
+notify(CdcFileWriter *w)
+{
+	uint64		one = 1;
+
+	w->news = true;
+	while (write(w->event_fd, &one, sizeof(one)) < 0 && errno == EINTR)
+		;
+}
+
+/* Tells the main thread what failed.  Runs: writer thread, mutex held. */
+static void
+report_failure(CdcFileWriter *w)
+{
+	CdcFileTrouble *t = &w->trouble;
+	char	   *p = t->path;
+	size_t		len = strlen(w->dir);
+
+	t->count++;
+	t->err = w->fail_err;
+	t->what = w->fail_what;
+	memcpy(p, w->dir, len + 1);
+	if (w->fail_name != NULL)
+	{
+		p[len] = '/';
+		memcpy(p + len + 1, w->fail_name, strlen(w->fail_name) + 1);
+	}
+}
+
+/* Runs: writer thread, mutex held. */
+static void
+pause_for(CdcFileWriter *w, int ms)
+{
+	struct timespec until;
+
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += ms / 1000;
+	until.tv_nsec += (ms % 1000) * 1000000L;
+	if (until.tv_nsec >= 1000000000L)
+	{
+		until.tv_sec++;
+		until.tv_nsec -= 1000000000L;
+	}
+	while (!w->stop &&
+		   pthread_cond_timedwait(&w->wake, &w->mutex, &until) != ETIMEDOUT)
+		;
+}
+
+/* Runs: writer thread. */
+static void *
+writer_main(void *arg)
+{
+	CdcFileWriter *w = arg;
+	int			delay = FIRST_DELAY_MS;
+
+	sweep(w);
+	pthread_mutex_lock(&w->mutex);
+	while (!w->stop)
+	{
+		bool		ok;
+
+		if (w->current == NULL)
+		{
+			if (dlist_is_empty(&w->queue))
+			{
+				pthread_cond_wait(&w->wake, &w->mutex);
+				continue;
+			}
+			w->current = dlist_container(CdcObject, node,
+										 dlist_pop_head_node(&w->queue));
+		}
+		pthread_mutex_unlock(&w->mutex);
+		ok = write_object(w, w->current);
+		pthread_mutex_lock(&w->mutex);
+		if (w->stop)
+			break;
+		if (ok)
+		{
+			dlist_push_tail(&w->done, &w->current->node);
+			w->current = NULL;
+			w->trouble.err = 0;
+			delay = FIRST_DELAY_MS;
+			notify(w);
+		}
+		else
+		{
+			report_failure(w);
+			notify(w);
+			pause_for(w, delay);
+			delay = Min(delay * 2, MAX_DELAY_MS);
+		}
+	}
+	pthread_mutex_unlock(&w->mutex);
+	cdc_closing_end(&w->closing);
+	return NULL;
+}
+
+int
+cdc_file_thread_start(pthread_t *thread, void *(*main) (void *), void *arg)
+{
+	pthread_attr_t attr;
+	sigset_t	all;
+	sigset_t	old;
+	int			rc;
+
+	rc = pthread_attr_init(&attr);
+	if (rc != 0)
+		return rc;
+	pthread_attr_setstacksize(&attr, THREAD_STACK);
+	sigfillset(&all);
+	rc = pthread_sigmask(SIG_SETMASK, &all, &old);
+	if (rc == 0)
+	{
+		rc = pthread_create(thread, &attr, main, arg);
+		pthread_sigmask(SIG_SETMASK, &old, NULL);
+	}
+	pthread_attr_destroy(&attr);
+	return rc;
+}
+
+/* Frees what the thread no longer uses. */
+static void
+writer_free(CdcFileWriter *w)
+{
+	if (w->current != NULL)
+		cdc_object_free(w->current);
+	close(w->event_fd);
+	pthread_cond_destroy(&w->wake);
+	pthread_mutex_destroy(&w->mutex);
+	free(w);
+}
+
+CdcFileWriter *
+cdc_file_writer_start(const char *dir, int64 job_id, uint64 session,
+					  int *event_fd)
+{
+	CdcFileWriter *w = calloc(1, sizeof(CdcFileWriter));
+	pthread_condattr_t attr;
+
+	if (w == NULL)
+		return NULL;
+	w->job_id = job_id;
+	w->event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	if (w->event_fd < 0)
+	{
+		free(w);
+		return NULL;
+	}
+	strlcpy(w->dir, dir, sizeof(w->dir));
+	w->tmp_prefix_len = snprintf(w->tmp_name, sizeof(w->tmp_name),
+								 CDC_FILE_TMP_PREFIX INT64_FORMAT "-", job_id);
+	snprintf(w->tmp_name + w->tmp_prefix_len,
+			 sizeof(w->tmp_name) - w->tmp_prefix_len,
+			 "%016" INT64_MODIFIER "x", session);
+	dlist_init(&w->queue);
+	dlist_init(&w->done);
+	pthread_mutex_init(&w->mutex, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&w->wake, &attr);
+	pthread_condattr_destroy(&attr);
+	if (cdc_file_thread_start(&w->thread, writer_main, w) != 0)
+	{
+		writer_free(w);
+		return NULL;
+	}
+	*event_fd = w->event_fd;
+	return w;
+}
+
+void
+cdc_file_writer_put(CdcFileWriter *w, CdcObject *object)
+{
+	pthread_mutex_lock(&w->mutex);
+	dlist_push_tail(&w->queue, &object->node);
+	pthread_cond_signal(&w->wake);
+	pthread_mutex_unlock(&w->mutex);
+}
+
+bool
+cdc_file_writer_collect(CdcFileWriter *w, dlist_head *done,
+						CdcFileTrouble *trouble)
+{
+	uint64		count;
+	bool		news;
+
+	pthread_mutex_lock(&w->mutex);
+	news = w->news;
+	if (news)
+	{
+		w->news = false;
+		while (read(w->event_fd, &count, sizeof(count)) < 0 && errno == EINTR)
+			;
+		while (!dlist_is_empty(&w->done))
+			dlist_push_tail(done, dlist_pop_head_node(&w->done));
+		*trouble = w->trouble;
+	}
+	pthread_mutex_unlock(&w->mutex);
+	return news;
+}
+
+/* The thread has ended or is about to: it touches nothing any more. */
+static void
+writer_reap(CdcClosing *closing)
+{
+	CdcFileWriter *w = (CdcFileWriter *) closing;
+
+	pthread_join(w->thread, NULL);
+	writer_free(w);
+}
+
+void
+cdc_file_writer_close(CdcFileWriter *w)
+{
+	dlist_head	dropped;
+
+	dlist_init(&dropped);
+	pthread_mutex_lock(&w->mutex);
+	w->stop = true;
+	while (!dlist_is_empty(&w->queue))
+		dlist_push_tail(&dropped, dlist_pop_head_node(&w->queue));
+	while (!dlist_is_empty(&w->done))
+		dlist_push_tail(&dropped, dlist_pop_head_node(&w->done));
+	pthread_cond_signal(&w->wake);
+	pthread_mutex_unlock(&w->mutex);
+	while (!dlist_is_empty(&dropped))
+		cdc_object_free(dlist_container(CdcObject, node,
+										dlist_pop_head_node(&dropped)));
+	cdc_closing_begin(&w->closing, w->job_id, writer_reap);
+}

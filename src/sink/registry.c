@@ -1,0 +1,62 @@
+/*-------------------------------------------------------------------------
+ * registry.c
+ *		The list of sinks, and what all of them share: how trouble is told
+ *		and which closed ones have not ended yet.
+ *
+ * Runs: main thread of backends and workers.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "sink/closing.h"
+#include "sink/sink.h"
+
+static const CdcSinkOps *const sinks[] = {
+	&cdc_sink_kafka,
+	&cdc_sink_file,
+	&cdc_sink_null,
+};
+
+const CdcSinkOps *
+cdc_sink_lookup(const char *scheme)
+{
+	for (int i = 0; i < lengthof(sinks); i++)
+	{
+		for (const char *const *s = sinks[i]->schemes; *s != NULL; s++)
+		{
+			if (strcmp(*s, scheme) == 0)
+				return sinks[i];
+		}
+	}
+	return NULL;
+}
+
+void
+cdc_sink_trouble(CdcSink *sink, const char *fmt,...)
+{
+	va_list		args;
+
+	va_start(args, fmt);
+	vsnprintf(sink->error, sizeof(sink->error), fmt, args);
+	va_end(args);
+	sink->retries++;
+}
+
+void
+cdc_sink_healthy(CdcSink *sink)
+{
+	sink->error[0] = '\0';
+}
+
+/* Closed sinks free what they left behind here, so both are to be called. */
+int
+cdc_sinks_closing(void)
+{
+	return cdc_closing_count(0);
+}
+
+bool
+cdc_sink_gone(int64 job_id)
+{
+	return cdc_closing_count(job_id) == 0;
+}

@@ -1,0 +1,294 @@
+/*-------------------------------------------------------------------------
+ * relcache.c
+ *		Per-relation state of a lane, kept in step with DDL.
+ *
+ * An entry is marked stale by invalidation callbacks and looked at again
+ * when the next change of its relation is decoded, under the historic
+ * snapshot of that change: so later or aborted DDL is never seen early.  An
+ * invalidation is not a schema change (VACUUM and GRANT invalidate, too):
+ * only a different fingerprint of the columns makes a new schema version.
+ *
+ * The callbacks are registered once for the process, since they cannot be
+ * taken back and core has room for few of them.
+ *
+ * Runs: decoding callbacks of the lane.  Keeps no pointer into core's caches.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "base/compat.h"
+#include "catalog/partition.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_index.h"
+#include "lib/stringinfo.h"
+#include "table/relcache.h"
+#include "utils/hsearch.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/syscache.h"
+
+static HTAB *tables = NULL;
+static const CdcTableHooks *hooks = NULL;
+
+static void
+mark_all_stale(void)
+{
+	HASH_SEQ_STATUS scan;
+	CdcTable   *table;
+
+	hash_seq_init(&scan, tables);
+	while ((table = hash_seq_search(&scan)) != NULL)
+		table->valid = false;
+}
+
+static void
+rel_callback(Datum arg, Oid relid)
+{
+	if (tables == NULL)
+		return;
+	if (OidIsValid(relid))
+	{
+		CdcTable   *table = hash_search(tables, &relid, HASH_FIND, NULL);
+
+		if (table != NULL)
+			table->valid = false;
+	}
+	else
+		mark_all_stale();
+}
+
+/* Renamed schemas and types do not invalidate the relations that use them. */
+static void
+syscache_callback(Datum arg, int cacheid, uint32 hashvalue)
+{
+	if (tables != NULL)
+		mark_all_stale();
+}
+
+void
+cdc_tables_init(const CdcTableHooks *table_hooks)
+{
+	HASHCTL		ctl;
+
+	hooks = table_hooks;
+	if (tables != NULL)
+		return;
+	memset(&ctl, 0, sizeof(ctl));
+	ctl.keysize = sizeof(Oid);
+	ctl.entrysize = sizeof(CdcTable);
+	ctl.hcxt = TopMemoryContext;
+	tables = hash_create("cdc_sink tables", 256, &ctl,
+						 HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	CacheRegisterRelcacheCallback(rel_callback, (Datum) 0);
+	CacheRegisterSyscacheCallback(NAMESPACEOID, syscache_callback, (Datum) 0);
+	CacheRegisterSyscacheCallback(TYPEOID, syscache_callback, (Datum) 0);
+}
+
+void
+cdc_tables_reset_subscribers(void)
+{
+	HASH_SEQ_STATUS scan;
+	CdcTable   *table;
+
+	hash_seq_init(&scan, tables);
+	while ((table = hash_seq_search(&scan)) != NULL)
+	{
+		if (table->cxt != NULL)
+			MemoryContextDelete(table->cxt);
+		hash_search(tables, &table->relid, HASH_REMOVE, NULL);
+	}
+}
+
+AttrNumber *
+cdc_table_key(Relation rel, int *nkeys, CdcIdentity *identity)
+{
+	char		replident = rel->rd_rel->relreplident;
+	AttrNumber *keyatts = NULL;
+	Oid			index_oid = InvalidOid;
+
+	list_free(RelationGetIndexList(rel));	/* sets rd_pkindex, rd_replidindex */
+	if (OidIsValid(rel->rd_pkindex))
+		index_oid = rel->rd_pkindex;
+	else if (replident == REPLICA_IDENTITY_INDEX)
+		index_oid = rel->rd_replidindex;
+
+	*nkeys = 0;
+	if (OidIsValid(index_oid))
+	{
+		Relation	index = RelationIdGetRelation(index_oid);
+
+		if (index == NULL)
+			elog(ERROR, "could not open index %u", index_oid);
+		*nkeys = index->rd_index->indnkeyatts;
+		keyatts = palloc(sizeof(AttrNumber) * *nkeys);
+		for (int i = 0; i < *nkeys; i++)
+			keyatts[i] = index->rd_index->indkey.values[i];
+		RelationClose(index);
+	}
+	else if (replident == REPLICA_IDENTITY_FULL)
+	{
+		TupleDesc	desc = RelationGetDescr(rel);
+
+		keyatts = palloc(sizeof(AttrNumber) * Max(desc->natts, 1));
+		for (int i = 0; i < desc->natts; i++)
+		{
+			Form_pg_attribute att = TupleDescAttr(desc, i);
+
+			if (!att->attisdropped &&
+				att->attgenerated != ATTRIBUTE_GENERATED_VIRTUAL)
+				keyatts[(*nkeys)++] = att->attnum;
+		}
+	}
+
+	if (replident == REPLICA_IDENTITY_FULL)
+		*identity = CDC_IDENTITY_FULL;
+	else if ((replident == REPLICA_IDENTITY_DEFAULT && OidIsValid(rel->rd_pkindex)) ||
+			 (replident == REPLICA_IDENTITY_INDEX && OidIsValid(index_oid) &&
+			  rel->rd_replidindex == index_oid))
+		*identity = CDC_IDENTITY_KEY;
+	else
+		*identity = CDC_IDENTITY_NONE;
+	return keyatts;
+}
+
+static char *
+fingerprint_columns(TupleDesc desc)
+{
+	StringInfoData buf;
+
+	initStringInfo(&buf);
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+
+		if (att->attisdropped)
+			continue;
+		appendStringInfo(&buf, "%d %u %d %c %s\n", att->attnum, att->atttypid,
+						 att->atttypmod,
+						 att->attgenerated ? att->attgenerated : '-',
+						 NameStr(att->attname));
+	}
+	return buf.data;
+}
+
+static char *
+fingerprint_key(int nkeys, const AttrNumber *keyatts, CdcIdentity identity,
+				bool all_columns)
+{
+	StringInfoData buf;
+
+	initStringInfo(&buf);
+	appendStringInfo(&buf, "%d:", identity);
+	if (all_columns)
+		appendStringInfoString(&buf, "*");
+	else
+		for (int i = 0; i < nkeys; i++)
+			appendStringInfo(&buf, " %d", keyatts[i]);
+	return buf.data;
+}
+
+/* Fills what depends on the relation's definition; subs are set already. */
+static void
+build_entry(CdcTable *table, Relation rel, CdcTable *old)
+{
+	TupleDesc	desc = RelationGetDescr(rel);
+	MemoryContext outer = CurrentMemoryContext;
+	bool		columns_changed;
+
+	table->cxt = AllocSetContextCreate(TopMemoryContext, "cdc_sink table",
+									   ALLOCSET_SMALL_SIZES);
+	MemoryContextSwitchTo(table->cxt);
+	table->name = psprintf("%s.%s",
+						   get_namespace_name(RelationGetNamespace(rel)),
+						   RelationGetRelationName(rel));
+	table->natts = desc->natts;
+	table->permanent = rel->rd_rel->relpersistence == RELPERSISTENCE_PERMANENT;
+	table->keyatts = cdc_table_key(rel, &table->nkeys, &table->identity);
+	table->columns = fingerprint_columns(desc);
+	table->keyprint = fingerprint_key(table->nkeys, table->keyatts,
+									  table->identity,
+									  !OidIsValid(rel->rd_pkindex) &&
+									  rel->rd_rel->relreplident == REPLICA_IDENTITY_FULL);
+
+	table->toastable = palloc(sizeof(AttrNumber) * Max(desc->natts, 1));
+	table->ntoastable = 0;
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+
+		if (!att->attisdropped && att->attlen == -1 &&
+			att->attstorage != TYPSTORAGE_PLAIN)
+			table->toastable[table->ntoastable++] = att->attnum;
+	}
+	table->values = palloc(sizeof(Datum) * Max(desc->natts, 1));
+	table->nulls = palloc(sizeof(bool) * Max(desc->natts, 1));
+	table->old_values = palloc(sizeof(Datum) * Max(desc->natts, 1));
+	table->old_nulls = palloc(sizeof(bool) * Max(desc->natts, 1));
+
+	columns_changed = old->built && strcmp(old->columns, table->columns) != 0;
+	for (int i = 0; i < table->nsubs; i++)
+	{
+		CdcSubscriber *sub = &table->subs[i];
+
+		sub->topic = hooks->topic(sub, table->relid, columns_changed);
+		sub->encoder = cdc_encoder_create(table->cxt, desc, table->nkeys,
+										  table->keyatts, sub->topic->name,
+										  hooks->encode_options(sub));
+	}
+	MemoryContextSwitchTo(outer);
+}
+
+static void
+refresh(CdcTable *table, Relation rel)
+{
+	CdcTable	old = *table;
+	CdcSubscriber *subs;
+	List	   *ancestors = NIL;
+
+	if (rel->rd_rel->relispartition)
+		ancestors = get_partition_ancestors(RelationGetRelid(rel));
+	/* an invalidation that arrives while we build must not be lost */
+	table->valid = true;
+	table->cxt = NULL;
+	table->built = false;
+	table->nsubs = hooks->subscribe(RelationGetRelid(rel), ancestors, &subs);
+	table->subs = NULL;
+	if (table->nsubs > 0)
+	{
+		table->subs = MemoryContextAlloc(TopMemoryContext,
+										 sizeof(CdcSubscriber) * table->nsubs);
+		memcpy(table->subs, subs, sizeof(CdcSubscriber) * table->nsubs);
+		build_entry(table, rel, &old);
+		/* one life with the rest of the entry */
+		subs = MemoryContextAlloc(table->cxt,
+								  sizeof(CdcSubscriber) * table->nsubs);
+		memcpy(subs, table->subs, sizeof(CdcSubscriber) * table->nsubs);
+		pfree(table->subs);
+		table->subs = subs;
+		table->built = true;
+	}
+	if (table->built && old.built && strcmp(old.keyprint, table->keyprint) != 0)
+		hooks->key_changed(table);
+	if (old.cxt != NULL)
+		MemoryContextDelete(old.cxt);
+}
+
+CdcTable *
+cdc_table_get(Relation rel)
+{
+	Oid			relid = RelationGetRelid(rel);
+	CdcTable   *table;
+	bool		found;
+
+	table = hash_search(tables, &relid, HASH_ENTER, &found);
+	if (!found)
+	{
+		memset((char *) table + sizeof(Oid), 0, sizeof(CdcTable) - sizeof(Oid));
+		table->relid = relid;
+	}
+	if (unlikely(!table->valid))
+		refresh(table, rel);
+	return table;
+}

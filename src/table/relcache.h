@@ -1,0 +1,97 @@
+/*-------------------------------------------------------------------------
+ * relcache.h
+ *		What a lane knows of each relation that shows up in the WAL: who
+ *		watches it, how its rows are encoded, what its key is.
+ *-------------------------------------------------------------------------
+ */
+#ifndef CDC_RELCACHE_H
+#define CDC_RELCACHE_H
+
+#include "postgres.h"
+
+#include "encode/encode.h"
+#include "sink/sink.h"
+#include "utils/rel.h"
+
+struct CdcFeed;
+
+/* One feed that watches a relation (or an ancestor of it). */
+typedef struct CdcSubscriber
+{
+	struct CdcFeed *feed;
+	int			target;			/* index in the feed's definition */
+	CdcTopic   *topic;			/* of the current schema version */
+	CdcRowEncoder *encoder;
+} CdcSubscriber;
+
+/* How the old row of an UPDATE or DELETE can be told. */
+typedef enum CdcIdentity
+{
+	CDC_IDENTITY_NONE,			/* it cannot */
+	CDC_IDENTITY_KEY,			/* key columns only */
+	CDC_IDENTITY_FULL,			/* the whole row */
+} CdcIdentity;
+
+typedef struct CdcTable
+{
+	Oid			relid;			/* hash key */
+	bool		valid;			/* nothing was invalidated since built */
+	bool		built;			/* the members below are set */
+	bool		permanent;		/* logged */
+
+	int			nsubs;			/* 0: nobody watches it */
+	CdcSubscriber *subs;
+
+	MemoryContext cxt;			/* of everything below, NULL if not watched */
+	char	   *name;			/* schema.table, for messages */
+	int			natts;
+	int			nkeys;
+	AttrNumber *keyatts;
+	CdcIdentity identity;
+	int			ntoastable;		/* columns that can be stored out of line */
+	AttrNumber *toastable;
+	char	   *columns;		/* fingerprint of the columns */
+	char	   *keyprint;		/* fingerprint of key and identity */
+
+	/* Scratch for heap_deform_tuple. */
+	Datum	   *values;
+	bool	   *nulls;
+	Datum	   *old_values;
+	bool	   *old_nulls;
+} CdcTable;
+
+/*
+ * The way up to the lane.  "subscribe" returns the feeds that watch relid or
+ * one of the ancestors, as a palloc'ed array; target, feed set, topic and
+ * encoder still NULL.  "topic" gives the topic for a subscriber in a new
+ * schema version of the relation.  "key_changed" is called for a watched
+ * relation whose key or replica identity is not what it was.
+ */
+typedef struct CdcTableHooks
+{
+	int			(*subscribe) (Oid relid, List *ancestors, CdcSubscriber **subs);
+	CdcTopic   *(*topic) (CdcSubscriber *sub, Oid relid, bool changed);
+	const CdcEncodeOptions *(*encode_options) (CdcSubscriber *sub);
+	void		(*key_changed) (CdcTable *table);
+} CdcTableHooks;
+
+/* Once per process. */
+extern void cdc_tables_init(const CdcTableHooks *hooks);
+
+/* Feeds came or went: look up the subscribers of every relation anew. */
+extern void cdc_tables_reset_subscribers(void);
+
+/*
+ * Entry of a relation, current as of the historic snapshot in force.
+ * Runs: decoding callback.
+ */
+extern CdcTable *cdc_table_get(Relation rel);
+
+/*
+ * Key columns of a relation: primary key, else the index of REPLICA IDENTITY
+ * USING INDEX, else all columns if FULL; palloc'ed.  *nkeys = 0: none.
+ */
+extern AttrNumber *cdc_table_key(Relation rel, int *nkeys,
+								 CdcIdentity *identity);
+
+#endif							/* CDC_RELCACHE_H */

@@ -1,0 +1,242 @@
+/*-------------------------------------------------------------------------
+ * checkpoint.c
+ *		The order of durability: what the sink has acknowledged goes to the
+ *		checkpoint row, the row is flushed, the slot is confirmed, and only
+ *		then is a resolved message sent.
+ *
+ * Why no change is lost: the slot is confirmed with the smallest resume_lsn
+ * of all rows, each of which is a position up to which the sink has
+ * acknowledged everything.  Why no row comes at or below a resolved R: the
+ * row written before R holds a stamp at or above R, and every later row gets
+ * a higher one, also when it is decoded again from that row.
+ *
+ * Runs: lane worker, main loop, between two transactions of the stream.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "base/compat.h"
+#include "base/guc.h"
+#include "catalog/job.h"
+#include "scan/scan.h"
+#include "utils/timestamp.h"
+#include "wal/decode.h"
+#include "worker/lane.h"
+
+/*
+ * An idle feed's row follows the WAL of others in steps no smaller than
+ * these, so that the row's own WAL does not call for the next one.
+ */
+#define IDLE_BYTES			(16 * 1024 * 1024)
+#define IDLE_BYTES_SLOW		(1024 * 1024)
+#define IDLE_SLOW_MS		30000
+
+/* What is to be written for one feed. */
+typedef struct Due
+{
+	CdcFeed    *feed;
+	CdcCheckpoint cp;
+	bool		resolved;
+	CdcHlc		r;
+} Due;
+
+static CdcHlc
+max_hlc(CdcHlc a, CdcHlc b)
+{
+	return cdc_hlc_cmp(a, b) >= 0 ? a : b;
+}
+
+/* A feed without anything outstanding is where the decoder is. */
+static void
+follow_decoder(CdcFeed *feed)
+{
+	XLogRecPtr	pos = cdc_decoder_position();
+
+	if (feed->mode == CDC_FEED_ACTIVE && dlist_is_empty(&feed->queue) &&
+		pos > feed->queued_lsn)
+	{
+		feed->queued_lsn = feed->acked_lsn = pos;
+		feed->acked_hlc = feed->queued_hlc;
+	}
+}
+
+/*
+ * Asks the sink to push out what it has, so that the acks for this point of
+ * the stream come soon.
+ */
+static void
+flush_if_due(CdcFeed *feed, TimestampTz now)
+{
+	if (feed->sink == NULL || dlist_is_empty(&feed->queue) ||
+		now - feed->flush_at < feed->options->min_checkpoint_us)
+		return;
+	cdc_feed_seal(feed);
+	cdc_feed_pump(feed);
+	feed->ops->flush(feed->sink, feed->queued_hlc);
+	feed->barrier_lsn = feed->queued_lsn;
+	feed->barrier_hlc = feed->queued_hlc;
+	feed->flush_at = now;
+}
+
+/* Which resolved may be sent now, if any. */
+static bool
+resolved_due(CdcFeed *feed, TimestampTz now, bool caught_up, CdcHlc *r)
+{
+	CdcHlc		wall = {cdc_hlc_wall(now), 0};
+	int64		least;
+
+	if (!feed->options->resolved || feed->resolved_pending || feed->sink == NULL)
+		return false;
+
+	if (feed->mode == CDC_FEED_ACTIVE && dlist_is_empty(&feed->queue) &&
+		caught_up && cdc_decoder_position() >= feed->lift_lsn &&
+		cdc_decoder_position() >= feed->queued_lsn)
+		*r = max_hlc(wall, feed->queued_hlc);
+	else if (feed->acked_lsn >= feed->barrier_lsn)
+		*r = feed->barrier_hlc;
+	else
+		return false;
+
+	if (cdc_hlc_cmp(*r, feed->resolved_last) <= 0)
+		return false;
+	least = feed->options->resolved_us;
+	if (!feed->had_rows)
+		least = Max(least, (int64) cdc_idle_resolved_interval * 1000);
+	return r->wall - feed->resolved_last.wall >= least * 1000;
+}
+
+/* Decides what to write for a feed; false: nothing. */
+static bool
+plan_checkpoint(CdcFeed *feed, TimestampTz now, bool caught_up, Due *due)
+{
+	XLogRecPtr	ahead;
+	bool		scan_just_done;
+	bool		write;
+
+	if (feed->durable.resume_lsn == InvalidXLogRecPtr ||
+		feed->mode == CDC_FEED_WAITING || feed->mode == CDC_FEED_STOPPED)
+		return false;
+	if (!feed->durable.scan_done && !cdc_scan_is_done(feed))
+		return false;			/* the durable position stays at C */
+
+	scan_just_done = !feed->durable.scan_done;
+	if (!scan_just_done &&
+		now - feed->checkpoint_at < feed->options->min_checkpoint_us)
+		return false;
+	follow_decoder(feed);
+
+	memset(due, 0, sizeof(Due));
+	due->feed = feed;
+	due->resolved = resolved_due(feed, now, caught_up, &due->r);
+	ahead = feed->acked_lsn - feed->durable.resume_lsn;
+	write = scan_just_done || due->resolved ||
+		(feed->dirty && ahead > 0) ||
+		ahead > IDLE_BYTES ||
+		(ahead > IDLE_BYTES_SLOW &&
+		 TimestampDifferenceExceeds(feed->checkpoint_at, now, IDLE_SLOW_MS));
+	if (!write)
+		return false;
+
+	due->cp = feed->durable;
+	due->cp.version = feed->def->version;
+	due->cp.resume_lsn = feed->acked_lsn;
+	due->cp.scan_done = true;
+	due->cp.hlc = feed->acked_hlc;
+	if (due->resolved && cdc_hlc_cmp(due->r, feed->acked_hlc) > 0)
+	{
+		/*
+		 * Lifted to the wall clock: later rows are above it.  If writing the
+		 * row fails, this process ends and the lift with it.
+		 */
+		feed->queued_hlc = feed->acked_hlc = due->cp.hlc = due->r;
+		feed->ops->flush(feed->sink, due->r);
+		feed->barrier_lsn = feed->queued_lsn;
+		feed->barrier_hlc = due->r;
+	}
+	due->cp.high_water = due->resolved ? due->r : due->cp.hlc;
+	if (cdc_hlc_cmp(due->cp.high_water, feed->durable.high_water) < 0)
+		due->cp.high_water = feed->durable.high_water;
+	return true;
+}
+
+/* Confirms what all rows together allow. */
+void
+checkpoint_confirm(void)
+{
+	XLogRecPtr	least = cdc_decoder_position();
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &lane.feeds)
+	{
+		CdcFeed    *feed = dlist_container(CdcFeed, node, iter.cur);
+
+		if (feed->durable.resume_lsn != InvalidXLogRecPtr)
+			least = Min(least, feed->durable.resume_lsn);
+		else if (feed->mode != CDC_FEED_WAITING)
+			return;				/* started, and not yet in its row */
+	}
+	cdc_decoder_confirm(least);
+}
+
+void
+checkpoint_if_due(TimestampTz now, bool caught_up)
+{
+	Due		   *dues = NULL;
+	int			n = 0;
+	int			max = 0;
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &lane.feeds)
+	{
+		CdcFeed    *feed = dlist_container(CdcFeed, node, iter.cur);
+
+		if (feed->mode == CDC_FEED_ACTIVE || feed->mode == CDC_FEED_ENDING ||
+			feed->mode == CDC_FEED_DETACHED)
+			flush_if_due(feed, now);
+		if (n == max)
+		{
+			max = Max(max * 2, 16);
+			dues = dues ? repalloc(dues, sizeof(Due) * max) : palloc(sizeof(Due) * max);
+		}
+		if (plan_checkpoint(feed, now, caught_up, &dues[n]))
+			n++;
+	}
+	if (n == 0)
+		return;
+
+	catalog_enter();
+	for (int i = 0; i < n; i++)
+		cdc_checkpoint_write(&dues[i].cp);
+	catalog_leave();			/* committed and flushed */
+
+	for (int i = 0; i < n; i++)
+	{
+		CdcFeed    *feed = dues[i].feed;
+
+		feed->durable = dues[i].cp;
+		feed->checkpoint_at = now;
+		feed->dirty = false;
+		if (feed->scan != NULL)
+		{
+			cdc_scan_free(feed);
+			feed->finished = feed->options->initial_scan == CDC_SCAN_ONLY;
+			lane.want_visit |= feed->finished;
+		}
+	}
+	checkpoint_confirm();
+	for (int i = 0; i < n; i++)
+	{
+		CdcFeed    *feed = dues[i].feed;
+
+		if (!dues[i].resolved)
+			continue;
+		feed->resolved_text.len = 0;
+		cdc_encode_resolved(&feed->encode, &feed->resolved_text, dues[i].r);
+		feed->resolved_hlc = dues[i].r;
+		feed->resolved_last = dues[i].r;
+		feed->resolved_pending = true;
+		feed->had_rows = false;
+		cdc_feed_pump(feed);
+	}
+}

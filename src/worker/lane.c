@@ -1,0 +1,572 @@
+/*-------------------------------------------------------------------------
+ * lane.c
+ *		The lane worker: decodes the WAL of one database for all of its
+ *		changefeeds and pushes what it finds to their sinks.
+ *
+ * An unexpected ERROR ends the process: core has dropped the transaction
+ * that was being decoded, so going on with the same context would lose it.
+ * The launcher starts the lane again, from the checkpoint rows.
+ *
+ * Runs: one process for each database with changefeeds.  It never blocks on
+ * a sink and answers its latch within 100 ms.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <fcntl.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include "access/xact.h"
+#include "base/compat.h"
+#include "base/guc.h"
+#include "catalog/job.h"
+#include "lib/ilist.h"
+#include "miscadmin.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "scan/scan.h"
+#include "storage/ipc.h"
+#include "storage/lmgr.h"
+#include "tcop/tcopprot.h"
+#include "utils/guc.h"
+#include "utils/inval.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+#include "wal/decode.h"
+#include "wal/slot.h"
+#include "worker/lane.h"
+#include "worker/launcher.h"
+#include "worker/leave.h"
+#include "worker/session.h"
+
+#define DECODE_BUDGET_US	10000
+#define IDLE_WAIT_MS		100
+#define CLOSE_AFTER_MS		500
+#define SINK_BACKOFF_MAX_MS 30000
+
+CdcLane		lane;
+
+static void
+lane_exit(int code, Datum arg)
+{
+	if (lane.shared == NULL)
+		return;
+	LWLockAcquire(cdc_shared->lock, LW_EXCLUSIVE);
+	pg_atomic_write_u32(&lane.shared->sleeping, 0);
+	lane.shared->latch = NULL;
+	if (lane.shared->state != CDC_LANE_CLOSED)
+		lane.shared->state = CDC_LANE_NONE;
+	LWLockRelease(cdc_shared->lock);
+}
+
+static void
+set_state(CdcLaneState state)
+{
+	LWLockAcquire(cdc_shared->lock, LW_EXCLUSIVE);
+	lane.shared->state = state;
+	if (state == CDC_LANE_RUNNING)
+	{
+		lane.shared->error[0] = '\0';
+		lane.shared->waits_for_pid = 0;
+	}
+	if (state == CDC_LANE_CLOSED)
+		lane.shared->wanted = lane.shared->sweep = false;
+	LWLockRelease(cdc_shared->lock);
+}
+
+CdcFeed *
+lane_find_feed(int64 job_id)
+{
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &lane.feeds)
+	{
+		CdcFeed    *feed = dlist_container(CdcFeed, node, iter.cur);
+
+		if (feed->job_id == job_id)
+			return feed;
+	}
+	return NULL;
+}
+
+void
+lane_forget_feed(CdcFeed *feed)
+{
+	LWLockAcquire(cdc_shared->lock, LW_EXCLUSIVE);
+	cdc_shmem_forget_feed(feed->job_id, MyDatabaseId);
+	LWLockRelease(cdc_shared->lock);
+	dlist_delete(&feed->node);
+	cdc_feed_destroy(feed);
+	cdc_tables_reset_subscribers();
+}
+
+/* What one feed may hold: its own share, or its part of the lane's. */
+size_t
+lane_feed_cap(void)
+{
+	size_t		n = 0;
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &lane.feeds)
+	{
+		if (dlist_container(CdcFeed, node, iter.cur)->mode != CDC_FEED_STOPPED)
+			n++;
+	}
+	return Min((size_t) cdc_feed_memory, (size_t) cdc_lane_memory / Max(n, 1)) * 1024;
+}
+
+/* The sink of a feed, if it can be had by now. */
+static void
+open_sink_if_due(CdcFeed *feed, TimestampTz now)
+{
+	CdcSinkConfig config;
+	struct epoll_event event;
+
+	if (feed->sink != NULL || feed->uri == NULL || now < feed->sink_open_at ||
+		(feed->mode != CDC_FEED_ACTIVE && feed->mode != CDC_FEED_DETACHED) ||
+		!cdc_sink_gone(feed->job_id))
+		return;
+
+	memset(&config, 0, sizeof(config));
+	config.job_id = feed->job_id;
+	config.uri = feed->uri;
+	config.options = feed->options;
+	config.topics = feed->topics;
+	config.ntopics = feed->ntopics;
+	config.floor = feed->acked_hlc;
+	if (feed->durable.scan_done && feed->scan == NULL)
+		config.floor.logical++; /* a RESOLVED of acked_hlc may be there */
+	feed->sink = feed->ops->open(&config);
+	if (feed->sink == NULL)
+	{
+		cdc_feed_trouble(feed, "could not open the sink: out of memory");
+		feed->sink_failures++;
+		feed->sink_open_at = TimestampTzPlusMilliseconds(now, 1000);
+		return;
+	}
+	if (feed->sink->event_fd >= 0)
+	{
+		event.events = EPOLLIN;
+		event.data.fd = feed->sink->event_fd;
+		if (epoll_ctl(lane.epoll_fd, EPOLL_CTL_ADD, feed->sink->event_fd, &event) < 0)
+			elog(ERROR, "could not watch a sink: %m");
+	}
+}
+
+/* A sink that cannot go on is replaced; the feed is decoded again. */
+static void
+replace_sink(CdcFeed *feed, TimestampTz now)
+{
+	int			delay = Min(500 << Min(feed->sink_failures, 6), SINK_BACKOFF_MAX_MS);
+
+	cdc_feed_trouble(feed, feed->sink->error);
+	cdc_feed_disconnect(feed);
+	feed->sink_failures++;
+	feed->sink_open_at = TimestampTzPlusMilliseconds(now, delay);
+	if (feed->mode == CDC_FEED_ENDING)
+		feed->end_error[0] = '\0';	/* its end is decoded again */
+	feed->mode = CDC_FEED_DETACHED;
+	feed->rewind_at = feed->sink_open_at;
+}
+
+/* A message that the sink can never take. */
+static void
+handle_poison(CdcFeed *feed, TimestampTz now)
+{
+	CdcSink    *sink = feed->sink;
+	CdcBatch   *batch = sink->poison_batch;
+	CdcMessage *msg = &batch->msgs[sink->poison_index];
+
+	switch (feed->options->on_bad_message)
+	{
+		case CDC_BAD_MESSAGE_FAIL:
+			cdc_feed_end(feed, "message for topic \"%s\" was refused: %s",
+						 msg->topic->name, sink->poison_error);
+			cdc_feed_disconnect(feed);
+			feed->mode = CDC_FEED_ENDING;
+			lane.want_visit = true;
+			break;
+
+		case CDC_BAD_MESSAGE_RETRY:
+			cdc_feed_trouble(feed, sink->poison_error);
+			if (TimestampDifferenceExceeds(feed->poison_at, now, 5000))
+			{
+				feed->poison_at = now;
+				sink->poison_batch = NULL;
+			}
+			break;
+
+		case CDC_BAD_MESSAGE_DEAD_LETTER:
+			catalog_enter();
+			cdc_dead_letter_insert(feed->job_id, msg->topic->name,
+								   msg->key_len == CDC_LEN_NULL ? NULL : cdc_msg_key(batch, msg),
+								   msg->key_len == CDC_LEN_NULL ? 0 : (int) msg->key_len,
+								   msg->val_len == CDC_LEN_NULL ? NULL : cdc_msg_value(batch, msg),
+								   msg->val_len == CDC_LEN_NULL ? 0 : (int) msg->val_len,
+								   batch->end_lsn, batch->end_hlc,
+								   sink->poison_error);
+			catalog_leave();
+			msg->flags |= CDC_MSG_SKIP;
+			sink->poison_batch = NULL;
+			feed->dead_letters++;
+			cdc_feed_trouble(feed, sink->poison_error);
+			break;
+	}
+}
+
+void
+lane_pump_all(void)
+{
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &lane.feeds)
+		cdc_feed_pump(dlist_container(CdcFeed, node, iter.cur));
+}
+
+/* Serves every sink and looks after those in trouble. */
+static void
+serve_feeds(TimestampTz now)
+{
+	size_t		cap = lane_feed_cap();
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &lane.feeds)
+	{
+		CdcFeed    *feed = dlist_container(CdcFeed, node, iter.cur);
+
+		open_sink_if_due(feed, now);
+		cdc_feed_seal(feed);
+		cdc_feed_pump(feed);
+		if (feed->sink != NULL && feed->sink->broken)
+			replace_sink(feed, now);
+		else if (feed->sink != NULL && feed->sink->poison_batch != NULL)
+			handle_poison(feed, now);
+		else if (feed->sink != NULL && feed->sink->error[0] == '\0' &&
+				 feed->dirty)
+			feed->sink_failures = 0;
+
+		if (feed->mode == CDC_FEED_DETACHED && feed->sink != NULL &&
+			now >= feed->rewind_at && cdc_feed_bytes(feed) < cap / 4)
+			feed->wants_rewind = true;
+		if (feed->mode == CDC_FEED_ENDING && dlist_is_empty(&feed->queue))
+			lane.want_visit = true;
+	}
+	(void) cdc_sinks_closing(); /* reaps what is gone */
+}
+
+/* Takes over rows of the initial scans; true while there are more. */
+static bool
+pump_scans(void)
+{
+	size_t		room = lane_feed_cap() / 2;
+	bool		more = false;
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &lane.feeds)
+	{
+		CdcFeed    *feed = dlist_container(CdcFeed, node, iter.cur);
+
+		if (feed->scan != NULL)
+			more |= cdc_scan_pump(feed, room);
+	}
+	return more;
+}
+
+/* Waits for the latch, a sink, or the timeout. */
+static void
+lane_sleep(long timeout_ms)
+{
+	WaitEvent	events[4];
+
+	(void) WaitEventSetWait(lane.wait_set, timeout_ms, events, lengthof(events),
+							PG_WAIT_EXTENSION);
+	ResetLatch(MyLatch);
+	CHECK_FOR_INTERRUPTS();
+}
+
+/*
+ * A feed's queue is full in the middle of a transaction.  Gives its sink
+ * some time as long as it makes progress; then the feed is detached, so that
+ * it does not hold up the others.
+ */
+void
+lane_wait_for_room(CdcFeed *feed, ReorderBufferTXN *txn)
+{
+	size_t		cap = lane_feed_cap();
+	uint64		acked = feed->acked_rows;
+	TimestampTz since = GetCurrentTimestamp();
+
+	cdc_feed_seal(feed);
+	for (;;)
+	{
+		TimestampTz now;
+		CdcFeedShared *s;
+		bool		stop = false;
+
+		lane_pump_all();
+		if (cdc_feed_bytes(feed) <= cap - cap / 4)
+			return;
+		if (feed->sink != NULL)
+			feed->ops->flush(feed->sink, feed->queued_hlc);
+
+		now = GetCurrentTimestamp();
+		if (feed->acked_rows != acked)
+		{
+			acked = feed->acked_rows;
+			since = now;
+		}
+		LWLockAcquire(cdc_shared->lock, LW_SHARED);
+		s = cdc_shmem_feed(feed->job_id, MyDatabaseId, false);
+		if (s != NULL)
+			stop = s->stop_requested;
+		LWLockRelease(cdc_shared->lock);
+		if (stop || TimestampDifferenceExceeds(since, now, cdc_isolation_delay))
+		{
+			cdc_feed_detach(feed, txn);
+			return;
+		}
+		lane_publish(now);
+		lane_sleep(20);
+	}
+}
+
+/*
+ * Goes back in the WAL for feeds that were detached; the others skip what
+ * they have.  Between two transactions only.
+ */
+static void
+rewind_if_wanted(void)
+{
+	XLogRecPtr	start = InvalidXLogRecPtr;
+	XLogRecPtr	pos = cdc_decoder_position();
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &lane.feeds)
+	{
+		CdcFeed    *feed = dlist_container(CdcFeed, node, iter.cur);
+
+		if (feed->mode == CDC_FEED_DETACHED && feed->wants_rewind)
+		{
+			if (start == InvalidXLogRecPtr || feed->queued_lsn < start)
+				start = feed->queued_lsn;
+		}
+	}
+	if (start == InvalidXLogRecPtr)
+		return;
+
+	dlist_foreach(iter, &lane.feeds)
+	{
+		CdcFeed    *feed = dlist_container(CdcFeed, node, iter.cur);
+
+		if (feed->mode == CDC_FEED_ACTIVE && pos > feed->queued_lsn)
+			feed->queued_lsn = pos; /* it has seen everything up to here */
+		else if (feed->mode == CDC_FEED_DETACHED && feed->wants_rewind)
+			feed->mode = CDC_FEED_ACTIVE;
+		feed->wants_rewind = false;
+	}
+	cdc_tables_reset_subscribers();
+	if (start < pos)
+	{
+		cdc_decoder_close();
+		cdc_decoder_open(start);
+	}
+}
+
+/*
+ * A lane without jobs drops its slot.  Whoever creates a job holds a lock on
+ * the definitions from before it asks for the lane to the end of its
+ * transaction, so the answer it got stays true.
+ */
+static void
+close_if_unused(TimestampTz now)
+{
+	if (!dlist_is_empty(&lane.feeds))
+	{
+		lane.idle_since = 0;
+		return;
+	}
+	if (lane.idle_since == 0)
+		lane.idle_since = now;
+	if (!lane.extension_gone &&
+		!TimestampDifferenceExceeds(lane.idle_since, now, CLOSE_AFTER_MS))
+		return;
+
+	InvalidateSystemCaches();
+	StartTransactionCommand();
+	if (!lane.extension_gone)
+	{
+		bool		live;
+
+		if (!ConditionalLockRelationOid(lane.definition_relid, ExclusiveLock))
+		{
+			CommitTransactionCommand();
+			lane.idle_since = now;
+			return;
+		}
+		PushActiveSnapshot(GetLatestSnapshot());
+		live = cdc_job_any_live();
+		PopActiveSnapshot();
+		if (live)
+		{
+			CommitTransactionCommand();
+			lane.idle_since = now;
+			lane.want_visit = true;
+			return;
+		}
+	}
+	cdc_decoder_close();
+	cdc_slot_drop();
+	set_state(CDC_LANE_CLOSED);
+	CommitTransactionCommand();
+	proc_exit(0);
+}
+
+/* Opens the decoder, or finds that there is nothing to decode and leaves. */
+static void
+lane_start(void)
+{
+	CdcSlotState slot = cdc_slot_state(MyDatabaseId);
+	XLogRecPtr	start = InvalidXLogRecPtr;
+	dlist_iter	iter;
+
+	visit_catalog();
+	if (lane.extension_gone || (dlist_is_empty(&lane.feeds) && slot == CDC_SLOT_NONE))
+	{
+		cdc_slot_drop();
+		set_state(CDC_LANE_CLOSED);
+		proc_exit(0);
+	}
+	if (slot != CDC_SLOT_READY)
+	{
+		if (slot == CDC_SLOT_LOST)
+		{
+			visit_slot_lost("the server has removed WAL that the changefeed still needs (max_slot_wal_keep_size)");
+			cdc_slot_drop();
+		}
+		else
+			visit_slot_lost("the replication slot of the changefeed no longer exists");
+		proc_exit(0);
+	}
+
+	dlist_foreach(iter, &lane.feeds)
+	{
+		CdcFeed    *feed = dlist_container(CdcFeed, node, iter.cur);
+
+		if (feed->mode != CDC_FEED_DETACHED)
+			continue;
+		if (start == InvalidXLogRecPtr || feed->queued_lsn < start)
+			start = feed->queued_lsn;
+		feed->mode = CDC_FEED_ACTIVE;
+		feed->wants_rewind = false;
+	}
+	cdc_decoder_open(start);
+	set_state(CDC_LANE_RUNNING);
+	lane.want_visit = true;
+}
+
+static void
+lane_loop(void)
+{
+	bool		more = false;
+
+	for (;;)
+	{
+		TimestampTz now;
+
+		CHECK_FOR_INTERRUPTS();
+		if (ConfigReloadPending)
+		{
+			ConfigReloadPending = false;
+			ProcessConfigFile(PGC_SIGHUP);
+		}
+		now = GetCurrentTimestamp();
+
+		if (visit_is_due(now))
+			visit_catalog();
+		more = cdc_decode_some(DECODE_BUDGET_US);
+		now = GetCurrentTimestamp();
+		rewind_if_wanted();
+		more |= pump_scans();
+		serve_feeds(now);
+		checkpoint_if_due(now, !more);
+		lane_publish(now);
+		close_if_unused(now);
+		MemoryContextReset(lane.turn_cxt);
+
+		if (more)
+			continue;
+		pg_atomic_write_u32(&lane.shared->sleeping, 1);
+		pg_memory_barrier();
+		if (cdc_wal_flushed() <= cdc_decoder_read_ptr())
+			lane_sleep(lane.want_visit ? 10 : IDLE_WAIT_MS);
+		else
+			lane_sleep(1);
+		pg_atomic_write_u32(&lane.shared->sleeping, 0);
+	}
+}
+
+static void
+lane_init(Oid dboid)
+{
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGTERM, die);
+	BackgroundWorkerUnblockSignals();
+	BackgroundWorkerInitializeConnectionByOid(dboid, InvalidOid, 0);
+	cdc_session_pin_settings();
+	CurrentResourceOwner = NULL;
+
+	dlist_init(&lane.feeds);
+	lane.turn_cxt = AllocSetContextCreate(TopMemoryContext, "cdc_sink turn",
+										  ALLOCSET_DEFAULT_SIZES);
+	MemoryContextSwitchTo(lane.turn_cxt);
+	lane.epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	if (lane.epoll_fd < 0)
+		elog(ERROR, "could not create epoll descriptor: %m");
+	lane.wait_set = cdc_compat_wait_event_set(3);
+	AddWaitEventToSet(lane.wait_set, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch, NULL);
+	AddWaitEventToSet(lane.wait_set, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET, NULL, NULL);
+	AddWaitEventToSet(lane.wait_set, WL_SOCKET_READABLE, lane.epoll_fd, NULL, NULL);
+
+	LWLockAcquire(cdc_shared->lock, LW_EXCLUSIVE);
+	lane.shared = cdc_shmem_lane(dboid, true);
+	if (lane.shared != NULL)
+	{
+		lane.shared->pid = MyProcPid;
+		lane.shared->latch = MyLatch;
+		lane.shared->state = CDC_LANE_STARTING;
+	}
+	LWLockRelease(cdc_shared->lock);
+	if (lane.shared == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("too many databases have changefeeds"),
+				 errhint("Raise cdc_sink.max_lanes.")));
+	before_shmem_exit(lane_exit, 0);
+	stream_init();
+}
+
+void
+cdc_lane_main(Datum arg)
+{
+	cdc_leave_init();
+	lane_init(DatumGetObjectId(arg));
+
+	PG_TRY();
+	{
+		lane_start();
+		lane_loop();
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(TopMemoryContext);
+		error = CopyErrorData();
+		if (!ProcDiePending)
+			cdc_lane_report(error->message);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+}

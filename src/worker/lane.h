@@ -1,0 +1,62 @@
+/*-------------------------------------------------------------------------
+ * lane.h
+ *		A lane worker's own state, shared by the files of worker/ that make
+ *		up its main loop.
+ *-------------------------------------------------------------------------
+ */
+#ifndef CDC_LANE_H
+#define CDC_LANE_H
+
+#include "postgres.h"
+
+#include "base/shmem.h"
+#include "feed/feed.h"
+#include "lib/ilist.h"
+#include "wal/plugin.h"
+
+typedef struct CdcLane
+{
+	CdcLaneShared *shared;
+	dlist_head	feeds;			/* CdcFeed */
+	MemoryContext turn_cxt;		/* reset once a turn */
+
+	Oid			definition_relid;	/* of cdc_sink.definition */
+	uint32		seen_requests;	/* value of shared->requests at last visit */
+	bool		want_visit;		/* look at the catalog before decoding on */
+	TimestampTz visited_at;
+	bool		in_callback;	/* a transaction is being decoded */
+	bool		extension_gone; /* last visit found no extension */
+
+	int			epoll_fd;		/* all sinks' descriptors */
+	WaitEventSet *wait_set;
+
+	TimestampTz idle_since;		/* without a live job; 0: has some */
+} CdcLane;
+
+extern CdcLane lane;
+
+/* lane.c */
+extern CdcFeed *lane_find_feed(int64 job_id);
+extern void lane_forget_feed(CdcFeed *feed);
+extern size_t lane_feed_cap(void);
+extern void lane_pump_all(void);
+extern void lane_wait_for_room(CdcFeed *feed, ReorderBufferTXN *txn);
+
+/* stream.c: what is decoded, from core's callbacks to the feeds. */
+extern void stream_init(void);
+
+/* visit.c: jobs, between two drains. */
+extern void catalog_enter(void);
+extern void catalog_leave(void);
+extern bool visit_is_due(TimestampTz now);
+extern void visit_catalog(void);
+extern void visit_slot_lost(const char *why);
+
+/* checkpoint.c: rows, then the slot, then resolved. */
+extern void checkpoint_if_due(TimestampTz now, bool caught_up);
+extern void checkpoint_confirm(void);
+
+/* publish.c: what status views see. */
+extern void lane_publish(TimestampTz now);
+
+#endif							/* CDC_LANE_H */

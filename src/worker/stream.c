@@ -1,0 +1,434 @@
+/*-------------------------------------------------------------------------
+ * stream.c
+ *		From a decoded change to messages in the feeds' batches.
+ *
+ * Runs: decoding callbacks of the lane, inside core's transaction under a
+ * historic snapshot.  Reads catalogs, never tables; raises no ERROR for
+ * trouble of a sink.  An ERROR from an output function passes through: the
+ * worker leaves, and the change is guarded in its next life.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "base/compat.h"
+#include "encode/encode.h"
+#include "scan/scan.h"
+#include "table/relcache.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/timestamp.h"
+#include "wal/decode.h"
+#include "wal/plugin.h"
+#include "worker/lane.h"
+
+/* Sinks are served once in so many rows of a long transaction. */
+#define ROWS_PER_SERVICE	2048
+
+/* Definitions inserted by the transaction at hand. */
+static List *new_definitions = NIL;
+static MemoryContext definition_cxt;
+
+static CdcFeed **touched = NULL;
+static int	ntouched = 0;
+static int	maxtouched = 0;
+
+static MemoryContext row_cxt;
+static CdcBuf key_old;
+static CdcBuf key_new;
+static uint32 rows_since_service = 0;
+static ReorderBufferTXN *current_txn = NULL;
+
+static void
+note_touched(CdcFeed *feed)
+{
+	if (ntouched == maxtouched)
+	{
+		maxtouched = Max(maxtouched * 2, 16);
+		if (touched == NULL)
+			touched = MemoryContextAlloc(TopMemoryContext,
+										 sizeof(CdcFeed *) * maxtouched);
+		else
+			touched = repalloc(touched, sizeof(CdcFeed *) * maxtouched);
+	}
+	touched[ntouched++] = feed;
+}
+
+static void
+stream_begin(ReorderBufferTXN *txn)
+{
+	lane.in_callback = true;
+	current_txn = txn;
+	ntouched = 0;
+}
+
+/* Appends one message; values are those of the old row for a delete. */
+static void
+append_row(CdcSubscriber *sub, ReorderBufferTXN *txn, bool is_delete,
+		   const Datum *values, const bool *nulls, const CdcBuf *key)
+{
+	CdcFeed    *feed = sub->feed;
+	CdcBatch   *batch;
+	CdcMessage *msg;
+	size_t		start;
+
+	if (!feed->touched)
+		note_touched(feed);
+	if (feed->scan != NULL)
+		cdc_scan_record(feed->scan, sub->target, key->data, key->len);
+	if (!cdc_feed_begin_row(feed, txn))
+		return;
+
+	batch = cdc_feed_open_batch(feed);
+	msg = cdc_batch_add(batch, sub->topic);
+	if (!feed->ops->forces_key_in_value)
+	{
+		start = batch->buf.len;
+		if (key->len > 0)
+			cdc_buf_append(&batch->buf, key->data, key->len);
+		else
+			cdc_encode_key(sub->encoder, &batch->buf, values, nulls);
+		msg->key_len = (uint32) (batch->buf.len - start);
+	}
+	start = batch->buf.len;
+	if (is_delete)
+		cdc_encode_delete(sub->encoder, &batch->buf, values, nulls, feed->txn_hlc);
+	else
+		cdc_encode_upsert(sub->encoder, &batch->buf, values, nulls, feed->txn_hlc);
+	msg->val_len = (uint32) (batch->buf.len - start);
+
+	if (unlikely(cdc_feed_bytes(feed) >= lane_feed_cap()))
+		lane_wait_for_room(feed, txn);
+}
+
+/* A feed that cannot go on from here: nothing of this change or later. */
+static void
+stop_before(CdcFeed *feed)
+{
+	feed->mode = CDC_FEED_ENDING;
+	feed->touched = false;
+	cdc_feed_seal(feed);
+}
+
+/*
+ * An UPDATE that leaves an out-of-line value alone carries a pointer to it,
+ * which must not be followed here.  The old row of REPLICA IDENTITY FULL has
+ * the value itself.
+ */
+static AttrNumber
+fill_unchanged(CdcTable *table, bool have_old)
+{
+	for (int i = 0; i < table->ntoastable; i++)
+	{
+		int			att = table->toastable[i] - 1;
+
+		if (att >= table->natts || table->nulls[att] ||
+			!VARATT_IS_EXTERNAL_ONDISK(DatumGetPointer(table->values[att])))
+			continue;
+		if (!have_old || table->old_nulls[att] ||
+			VARATT_IS_EXTERNAL_ONDISK(DatumGetPointer(table->old_values[att])))
+			return att + 1;
+		table->values[att] = table->old_values[att];
+	}
+	return 0;
+}
+
+static void
+watched_change(CdcTable *table, ReorderBufferTXN *txn, Relation rel,
+			   ReorderBufferChange *change)
+{
+	TupleDesc	desc = RelationGetDescr(rel);
+	HeapTuple	newtuple = NULL;
+	HeapTuple	oldtuple = NULL;
+	bool		key_moved = false;
+	bool		need_key = false;
+	AttrNumber	unchanged = 0;
+
+	switch (change->action)
+	{
+		case REORDER_BUFFER_CHANGE_INSERT:
+			newtuple = cdc_compat_new_tuple(change);
+			break;
+		case REORDER_BUFFER_CHANGE_UPDATE:
+			newtuple = cdc_compat_new_tuple(change);
+			oldtuple = cdc_compat_old_tuple(change);
+			break;
+		case REORDER_BUFFER_CHANGE_DELETE:
+			oldtuple = cdc_compat_old_tuple(change);
+			break;
+		default:
+			return;
+	}
+
+	if (newtuple != NULL)
+		heap_deform_tuple(newtuple, desc, table->values, table->nulls);
+	if (oldtuple != NULL)
+		heap_deform_tuple(oldtuple, desc, table->old_values, table->old_nulls);
+	if (change->action == REORDER_BUFFER_CHANGE_UPDATE && newtuple != NULL)
+		unchanged = fill_unchanged(table, oldtuple != NULL &&
+								   table->identity == CDC_IDENTITY_FULL);
+
+	/* The same key text serves all feeds of a table. */
+	for (int i = 0; i < table->nsubs && !need_key; i++)
+		need_key = table->subs[i].feed->scan != NULL;
+	key_old.len = key_new.len = 0;
+	if (newtuple != NULL && (need_key || oldtuple != NULL) && unchanged == 0)
+		cdc_encode_key(table->subs[0].encoder, &key_new, table->values, table->nulls);
+	if (oldtuple != NULL)
+	{
+		cdc_encode_key(table->subs[0].encoder, &key_old, table->old_values,
+					   table->old_nulls);
+		key_moved = newtuple != NULL && unchanged == 0 &&
+			(key_old.len != key_new.len ||
+			 memcmp(key_old.data, key_new.data, key_old.len) != 0);
+	}
+
+	for (int i = 0; i < table->nsubs; i++)
+	{
+		CdcSubscriber *sub = &table->subs[i];
+		CdcFeed    *feed = sub->feed;
+
+		if (!cdc_feed_takes(feed, txn))
+			continue;
+		if (change->action == REORDER_BUFFER_CHANGE_DELETE &&
+			(oldtuple == NULL || table->identity == CDC_IDENTITY_NONE))
+		{
+			cdc_feed_end(feed, "a row of table \"%s\" was deleted, but its replica identity does not tell which",
+						 table->name);
+			stop_before(feed);
+			continue;
+		}
+		if (unchanged != 0)
+		{
+			cdc_feed_end(feed, "the unchanged value of column \"%s\" of table \"%s\" is not available; set its REPLICA IDENTITY to FULL",
+						 NameStr(TupleDescAttr(desc, unchanged - 1)->attname),
+						 table->name);
+			stop_before(feed);
+			continue;
+		}
+		if (newtuple == NULL)
+			append_row(sub, txn, true, table->old_values, table->old_nulls, &key_old);
+		else
+		{
+			if (key_moved)
+				append_row(sub, txn, true, table->old_values, table->old_nulls, &key_old);
+
+			/* waiting for room may have detached it */
+			if (cdc_feed_takes(feed, txn))
+				append_row(sub, txn, false, table->values, table->nulls, &key_new);
+		}
+	}
+}
+
+static void
+stream_change(ReorderBufferTXN *txn, Relation rel, ReorderBufferChange *change)
+{
+	MemoryContext old;
+	CdcTable   *table;
+
+	if (unlikely(RelationGetRelid(rel) == lane.definition_relid))
+	{
+		if (change->action == REORDER_BUFFER_CHANGE_INSERT)
+		{
+			TupleDesc	desc = RelationGetDescr(rel);
+			Datum	   *values = palloc(sizeof(Datum) * desc->natts);
+			bool	   *nulls = palloc(sizeof(bool) * desc->natts);
+
+			heap_deform_tuple(cdc_compat_new_tuple(change), desc, values, nulls);
+			old = MemoryContextSwitchTo(definition_cxt);
+			new_definitions = lappend(new_definitions,
+									  cdc_definition_from_datums(values, nulls));
+			MemoryContextSwitchTo(old);
+		}
+		return;
+	}
+
+	table = cdc_table_get(rel);
+	if (table->nsubs == 0)
+		return;
+	old = MemoryContextSwitchTo(row_cxt);
+	watched_change(table, txn, rel, change);
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(row_cxt);
+
+	if (unlikely(++rows_since_service >= ROWS_PER_SERVICE))
+	{
+		rows_since_service = 0;
+		lane_pump_all();
+	}
+}
+
+static void
+stream_truncate(ReorderBufferTXN *txn, int nrels, Relation *rels)
+{
+	for (int i = 0; i < nrels; i++)
+	{
+		CdcTable   *table = cdc_table_get(rels[i]);
+
+		for (int j = 0; j < table->nsubs; j++)
+		{
+			CdcFeed    *feed = table->subs[j].feed;
+
+			if (!cdc_feed_takes(feed, txn))
+				continue;
+			cdc_feed_end(feed, "\"%s\" was truncated",
+						 get_rel_name(RelationGetRelid(rels[i])));
+
+			/*
+			 * The rest of the transaction is sent, so that a feed that is
+			 * resumed goes on behind it without a hole.
+			 */
+			if (!feed->touched)
+			{
+				note_touched(feed);
+				(void) cdc_feed_begin_row(feed, txn);
+				feed->txn_rows--;
+			}
+			feed->end_at_commit = true;
+		}
+	}
+}
+
+/* A definition takes effect at the commit of its transaction. */
+static void
+begin_feed(CdcDefinition *def, ReorderBufferTXN *txn)
+{
+	CdcFeed    *feed = lane_find_feed(def->job_id);
+	CdcHlc		t0 = {0, 0};
+
+	if (feed == NULL)
+	{
+		/*
+		 * Not seen in the catalog so far.  The visit that follows at once
+		 * gives it its sink, or takes it away if the job is over already
+		 * (this may be a replay).
+		 */
+		feed = cdc_feed_create(def);
+		dlist_push_tail(&lane.feeds, &feed->node);
+	}
+	else if (feed->mode != CDC_FEED_WAITING)
+		return;					/* a replay: it has its position */
+
+	t0 = cdc_hlc_next(t0, cdc_hlc_wall(cdc_compat_commit_time(txn)));
+	feed->mode = CDC_FEED_ACTIVE;
+	feed->created_xid = txn->xid;
+	feed->start_lsn = txn->end_lsn;
+	feed->start_hlc = t0;
+	cdc_feed_set_position(feed, txn->end_lsn, t0);
+	if (!feed->durable.scan_done)
+		cdc_scan_begin(feed, t0);
+	cdc_tables_reset_subscribers();
+	lane.want_visit = true;
+	lane.visited_at = 0;		/* at once */
+	cdc_decoder_break();
+}
+
+static void
+stream_commit(ReorderBufferTXN *txn)
+{
+	ListCell   *lc;
+
+	for (int i = 0; i < ntouched; i++)
+	{
+		if (touched[i]->touched)
+			cdc_feed_end_txn(touched[i], txn);
+	}
+	ntouched = 0;
+	cdc_scan_note_xid(txn->xid);
+	if (unlikely(new_definitions != NIL))
+	{
+		foreach(lc, new_definitions)
+			begin_feed(lfirst(lc), txn);
+		new_definitions = NIL;
+		MemoryContextReset(definition_cxt);
+	}
+	lane.in_callback = false;
+}
+
+/* The way up from table/. */
+
+static int
+hook_subscribe(Oid relid, List *ancestors, CdcSubscriber **subs)
+{
+	int			n = 0;
+	int			max = 8;
+	dlist_iter	iter;
+
+	*subs = palloc0(sizeof(CdcSubscriber) * max);
+	dlist_foreach(iter, &lane.feeds)
+	{
+		CdcFeed    *feed = dlist_container(CdcFeed, node, iter.cur);
+		int			target;
+
+		/* an export of one moment follows no changes */
+		if (feed->mode == CDC_FEED_STOPPED ||
+			feed->options->initial_scan == CDC_SCAN_ONLY)
+			continue;
+		target = cdc_feed_find_target(feed, relid, ancestors);
+		if (target < 0)
+			continue;
+		if (n == max)
+		{
+			*subs = repalloc(*subs, sizeof(CdcSubscriber) * max * 2);
+			memset(*subs + max, 0, sizeof(CdcSubscriber) * max);
+			max *= 2;
+		}
+		(*subs)[n].feed = feed;
+		(*subs)[n].target = target;
+		n++;
+	}
+	return n;
+}
+
+static CdcTopic *
+hook_topic(CdcSubscriber *sub, Oid relid, bool changed)
+{
+	return cdc_feed_topic(sub->feed, sub->target, changed);
+}
+
+static const CdcEncodeOptions *
+hook_encode_options(CdcSubscriber *sub)
+{
+	return &sub->feed->encode;
+}
+
+static void
+hook_key_changed(CdcTable *table)
+{
+	for (int i = 0; i < table->nsubs; i++)
+	{
+		CdcFeed    *feed = table->subs[i].feed;
+
+		/* what a replay shows of the past has been dealt with */
+		if (!cdc_feed_takes(feed, current_txn))
+			continue;
+		cdc_feed_end(feed, "the key or replica identity of table \"%s\" has changed",
+					 table->name);
+		stop_before(feed);
+	}
+}
+
+void
+stream_init(void)
+{
+	static const CdcChangeSink sink = {
+		.begin = stream_begin,
+		.change = stream_change,
+		.truncate = stream_truncate,
+		.commit = stream_commit,
+	};
+	static const CdcTableHooks hooks = {
+		.subscribe = hook_subscribe,
+		.topic = hook_topic,
+		.encode_options = hook_encode_options,
+		.key_changed = hook_key_changed,
+	};
+
+	row_cxt = AllocSetContextCreate(TopMemoryContext, "cdc_sink row",
+									ALLOCSET_DEFAULT_SIZES);
+	definition_cxt = AllocSetContextCreate(TopMemoryContext, "cdc_sink definitions",
+										   ALLOCSET_SMALL_SIZES);
+	cdc_change_sink = &sink;
+	cdc_tables_init(&hooks);
+}

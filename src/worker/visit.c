@@ -1,0 +1,434 @@
+/*-------------------------------------------------------------------------
+ * visit.c
+ *		The lane's visits to the catalog: jobs that came, requests to pause,
+ *		resume or cancel, rights that were lost, feeds that end.
+ *
+ * Between decoding and SQL the caches change sides: decoding fills them as
+ * of the past, SQL as of now, and nothing corrects an entry that is already
+ * there.  Hence catalog_enter() and catalog_leave(), which drop them, and
+ * hence visits are rare: on request, and once in a while.
+ *
+ * Runs: lane worker, main loop, between two transactions of the stream.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "base/compat.h"
+#include "catalog/job.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_class.h"
+#include "catalog/target.h"
+#include "commands/extension.h"
+#include "pgstat.h"
+#include "scan/scan.h"
+#include "storage/ipc.h"
+#include "storage/procarray.h"
+#include "utils/acl.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/rls.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
+#include "utils/timestamp.h"
+#include "wal/decode.h"
+#include "worker/lane.h"
+
+#define VISIT_MS	2000	/* without a reason */
+#define AGAIN_MS	10		/* when something is waited for */
+
+void
+catalog_enter(void)
+{
+	InvalidateSystemCaches();
+	if (cdc_compat_snapshot_unprotected())
+		elog(ERROR, "snapshots of this process are not protected from VACUUM");
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	MemoryContextSwitchTo(lane.turn_cxt);
+}
+
+void
+catalog_leave(void)
+{
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	pgstat_report_stat(false);
+	InvalidateSystemCaches();
+	MemoryContextSwitchTo(lane.turn_cxt);
+}
+
+bool
+visit_is_due(TimestampTz now)
+{
+	return (lane.want_visit &&
+			TimestampDifferenceExceeds(lane.visited_at, now, AGAIN_MS)) ||
+		pg_atomic_read_u32(&lane.shared->requests) != lane.seen_requests ||
+		TimestampDifferenceExceeds(lane.visited_at, now, VISIT_MS);
+}
+
+/* Is the extension there, with the tables that we know? */
+static bool
+find_extension(void)
+{
+	Oid			nspid = get_namespace_oid("cdc_sink", true);
+	Oid			relid;
+
+	if (!OidIsValid(get_extension_oid("cdc_sink", true)) || !OidIsValid(nspid))
+		return false;
+	relid = get_relname_relid("definition", nspid);
+	if (OidIsValid(lane.definition_relid) && OidIsValid(relid) &&
+		relid != lane.definition_relid)
+	{
+		/*
+		 * Dropped and created again: nothing that this process knows is true
+		 * any more, and definitions in the new table may have been decoded
+		 * unseen.  The slot has not been confirmed past them.
+		 */
+		ereport(LOG,
+				(errmsg("the extension cdc_sink was created anew, starting over")));
+		proc_exit(1);
+	}
+	lane.definition_relid = relid;
+	return OidIsValid(relid);
+}
+
+/* Puts a feed where its row says it is. */
+static void
+load_position(CdcFeed *feed, const CdcCheckpoint *cp)
+{
+	feed->durable = *cp;
+	cdc_feed_set_position(feed, cp->resume_lsn, cp->hlc);
+	feed->resolved_last = cp->high_water;
+	feed->end_error[0] = '\0';
+	feed->check_lsn = InvalidXLogRecPtr;
+	feed->finished = false;
+	cdc_scan_free(feed);
+	if (!cp->scan_done)
+		cdc_scan_begin(feed, cp->hlc);
+}
+
+/* Sends nothing more and keeps the durable position. */
+static void
+stop_feed(CdcFeed *feed)
+{
+	CdcCheckpoint cp = feed->durable;
+
+	if (feed->sink != NULL)
+		cdc_feed_pump(feed);	/* acks that are here already */
+	if (cp.resume_lsn != InvalidXLogRecPtr && cp.scan_done &&
+		feed->acked_lsn > cp.resume_lsn)
+	{
+		cp.resume_lsn = feed->acked_lsn;
+		cp.hlc = feed->acked_hlc;
+		cp.version = feed->def->version;
+		if (cdc_hlc_cmp(cp.hlc, cp.high_water) > 0)
+			cp.high_water = cp.hlc;
+		cdc_checkpoint_write(&cp);
+	}
+	cdc_feed_disconnect(feed);
+	cdc_scan_free(feed);
+	feed->durable = cp;
+	feed->mode = CDC_FEED_STOPPED;
+	cdc_tables_reset_subscribers();
+}
+
+/* What no longer allows a feed to go on; sets its end. */
+static void
+check_targets(CdcFeed *feed, const CdcJob *job)
+{
+	if (feed->mode == CDC_FEED_ENDING || feed->mode == CDC_FEED_STOPPED)
+		return;
+	if (!job->owner_exists)
+	{
+		cdc_feed_end(feed, "the owner of the changefeed (role %u) no longer exists",
+					 feed->def->owner);
+		feed->end_pauses = true;
+		feed->mode = CDC_FEED_ENDING;
+		return;
+	}
+	for (int i = 0; i < feed->def->ntargets; i++)
+	{
+		const CdcTarget *target = &feed->def->targets[i];
+		const char *name = strrchr(target->name, '.');
+
+		name = name ? name + 1 : target->name;
+		if (!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(target->relid)))
+		{
+			/* what was written before the drop is still to be decoded */
+			if (feed->check_lsn == InvalidXLogRecPtr)
+				feed->check_lsn = cdc_compat_log_message("cdc_sink", "drop", 4);
+			else if (cdc_decoder_position() >= feed->check_lsn &&
+					 feed->mode == CDC_FEED_ACTIVE)
+			{
+				cdc_feed_end(feed, "\"%s\" was dropped", name);
+				feed->mode = CDC_FEED_ENDING;
+			}
+			lane.want_visit = feed->mode == CDC_FEED_ACTIVE;
+			return;
+		}
+		if (get_rel_persistence(target->relid) != RELPERSISTENCE_PERMANENT)
+			cdc_feed_end(feed, "table \"%s\" is no longer logged", target->name);
+		else if (!superuser_arg(job->owner) &&
+				 pg_class_aclcheck(target->relid, job->owner, ACL_SELECT) != ACLCHECK_OK &&
+				 pg_attribute_aclcheck_all(target->relid, job->owner, ACL_SELECT,
+										   ACLMASK_ALL) != ACLCHECK_OK)
+			cdc_feed_end(feed, "the owner of the changefeed may no longer read table \"%s\"",
+						 target->name);
+		else if (check_enable_rls(target->relid, job->owner, true) == RLS_ENABLED)
+			cdc_feed_end(feed, "row security of table \"%s\" applies to the owner of the changefeed",
+						 target->name);
+		else
+			continue;
+		feed->mode = CDC_FEED_ENDING;
+		return;
+	}
+}
+
+/* Brings a feed that has come to its end into its last state. */
+static void
+finish_if_over(CdcFeed *feed)
+{
+	CdcJobEvent event;
+	CdcJobStatus status;
+
+	if (feed->finished)
+		event = CDC_EV_FINISHED;
+	else if (feed->mode == CDC_FEED_ENDING && dlist_is_empty(&feed->queue))
+	{
+		event = feed->end_pauses || feed->options->on_error == CDC_ON_ERROR_PAUSE ?
+			CDC_EV_ERROR_PAUSE : CDC_EV_ERROR_FAIL;
+		feed->end_pauses = false;
+	}
+	else if (feed->end_error[0] != '\0' && feed->mode == CDC_FEED_ACTIVE &&
+			 feed->scan != NULL)
+	{
+		/* the scan cannot go on: neither can the feed */
+		feed->mode = CDC_FEED_ENDING;
+		return;
+	}
+	else
+		return;
+
+	stop_feed(feed);
+	if (!cdc_job_apply(feed->job_id, event,
+					   feed->finished ? NULL : feed->end_error, &status))
+		return;
+	if (!feed->finished)
+		ereport(LOG,
+				(errmsg("changefeed " INT64_FORMAT " has ended: %s",
+						feed->job_id, feed->end_error)));
+	feed->status = status;
+}
+
+static void
+apply_request(CdcFeed *feed, const CdcJob *job)
+{
+	CdcJobStatus status = job->status;
+
+	feed->status = job->status;
+	switch (job->status)
+	{
+		case CDC_JOB_PAUSE_REQUESTED:
+			if (feed->mode == CDC_FEED_WAITING)
+				break;			/* it needs a position first */
+			if (feed->durable.resume_lsn == InvalidXLogRecPtr)
+				break;
+			if (feed->mode != CDC_FEED_STOPPED)
+				stop_feed(feed);
+			(void) cdc_job_apply(feed->job_id, CDC_EV_STOPPED, NULL, &status);
+			break;
+
+		case CDC_JOB_CANCEL_REQUESTED:
+			if (feed->mode != CDC_FEED_STOPPED)
+				stop_feed(feed);
+			(void) cdc_job_apply(feed->job_id, CDC_EV_STOPPED, NULL, &status);
+			break;
+
+		case CDC_JOB_RUNNING:
+			if (feed->mode == CDC_FEED_STOPPED)
+			{
+				load_position(feed, &job->checkpoint);
+				feed->mode = CDC_FEED_DETACHED;
+				feed->rewind_at = 0;
+				feed->detaches = 0;
+				feed->wants_rewind = true;
+				feed->sink_open_at = 0;
+			}
+			break;
+
+		default:
+			break;
+	}
+	feed->status = status;
+}
+
+/* A feed that has begun gets its first row. */
+static void
+store_start(CdcFeed *feed)
+{
+	CdcCheckpoint cp = feed->durable;
+	CdcJobStatus status;
+
+	if (feed->mode == CDC_FEED_WAITING || cp.resume_lsn != InvalidXLogRecPtr)
+		return;
+	cp.job_id = feed->job_id;
+	cp.version = feed->def->version;
+	cp.resume_lsn = feed->start_lsn;
+	cp.hlc = feed->start_hlc;
+	cp.scan_done = feed->scan == NULL;
+	cdc_checkpoint_write(&cp);
+	if (cdc_job_apply(feed->job_id, CDC_EV_STARTED, NULL, &status))
+		feed->status = status;
+	feed->durable = cp;
+}
+
+/*
+ * A feed whose creation was committed before the first transaction that the
+ * slot decodes: once the decoder has passed a position behind that commit
+ * and has not met it, the feed starts where the decoder is.  Its scan covers
+ * everything before.
+ */
+static void
+begin_unseen(CdcFeed *feed)
+{
+	if (feed->mode != CDC_FEED_WAITING || !cdc_decoder_is_open())
+		return;
+	if (feed->seen_lsn == InvalidXLogRecPtr)
+	{
+		feed->seen_lsn = cdc_compat_log_message("cdc_sink", "seen", 4);
+		lane.want_visit = true;
+		return;
+	}
+	if (cdc_decoder_position() < feed->seen_lsn)
+	{
+		lane.want_visit = true;
+		return;
+	}
+	feed->start_lsn = cdc_decoder_position();
+	feed->start_hlc.wall = cdc_hlc_wall(GetCurrentTimestamp());
+	feed->start_hlc.logical = 0;
+	feed->mode = CDC_FEED_ACTIVE;
+	cdc_feed_set_position(feed, feed->start_lsn, feed->start_hlc);
+	if (!feed->durable.scan_done)
+		cdc_scan_begin(feed, feed->start_hlc);
+	cdc_tables_reset_subscribers();
+}
+
+static void
+visit_job(const CdcJob *job)
+{
+	CdcFeed    *feed = lane_find_feed(job->job_id);
+
+	if (feed == NULL)
+	{
+		feed = cdc_feed_create(job->definition);
+		dlist_push_tail(&lane.feeds, &feed->node);
+		if (job->checkpoint.resume_lsn != InvalidXLogRecPtr)
+		{
+			load_position(feed, &job->checkpoint);
+			if (job->status == CDC_JOB_PAUSED || job->status == CDC_JOB_PAUSE_REQUESTED)
+				feed->mode = CDC_FEED_STOPPED;
+			else
+			{
+				feed->mode = CDC_FEED_DETACHED;
+				feed->wants_rewind = true;
+			}
+		}
+	}
+	feed->created_xid = InvalidTransactionId;
+	feed->visited = true;
+	if (feed->uri == NULL && job->sink_uri != NULL)
+	{
+		MemoryContext old = MemoryContextSwitchTo(feed->cxt);
+
+		feed->uri = cdc_uri_parse(job->sink_uri);
+		MemoryContextSwitchTo(old);
+	}
+
+	begin_unseen(feed);
+	store_start(feed);
+	apply_request(feed, job);
+	check_targets(feed, job);
+	finish_if_over(feed);
+}
+
+void
+visit_catalog(void)
+{
+	List	   *jobs;
+	ListCell   *lc;
+	dlist_mutable_iter iter;
+
+	lane.want_visit = false;
+	lane.visited_at = GetCurrentTimestamp();
+	lane.seen_requests = pg_atomic_read_u32(&lane.shared->requests);
+
+	catalog_enter();
+	if (!find_extension())
+	{
+		lane.extension_gone = true;
+		catalog_leave();
+		return;
+	}
+	dlist_foreach_modify(iter, &lane.feeds)
+		dlist_container(CdcFeed, node, iter.cur)->visited = false;
+	jobs = cdc_job_list_live();
+	foreach(lc, jobs)
+	{
+		CdcJob	   *job = lfirst(lc);
+
+		if (job->definition != NULL)
+			visit_job(job);
+	}
+	catalog_leave();
+
+	dlist_foreach_modify(iter, &lane.feeds)
+	{
+		CdcFeed    *feed = dlist_container(CdcFeed, node, iter.cur);
+
+		/*
+		 * Over, or never to be: unless its creation is decoded already and
+		 * not visible yet (a commit that waits for its standby).
+		 */
+		if (cdc_job_is_terminal(feed->status) ||
+			(!feed->visited &&
+			 !(TransactionIdIsValid(feed->created_xid) &&
+			   TransactionIdIsInProgress(feed->created_xid))))
+			lane_forget_feed(feed);
+		else if (!feed->visited)
+			lane.want_visit = true;
+	}
+	if (cdc_decoder_is_open())
+		checkpoint_confirm();
+}
+
+/* All jobs that have a position have lost what lies behind it. */
+void
+visit_slot_lost(const char *why)
+{
+	List	   *jobs;
+	ListCell   *lc;
+	bool		pending = false;
+
+	catalog_enter();
+	jobs = cdc_job_list_live();
+	foreach(lc, jobs)
+	{
+		CdcJob	   *job = lfirst(lc);
+		CdcJobStatus status;
+
+		if (job->checkpoint.resume_lsn == InvalidXLogRecPtr)
+			pending = true;
+		else
+			(void) cdc_job_apply(job->job_id, CDC_EV_ERROR_FAIL, why, &status);
+	}
+	catalog_leave();
+	if (pending)
+	{
+		LWLockAcquire(cdc_shared->lock, LW_EXCLUSIVE);
+		lane.shared->wanted = true;
+		LWLockRelease(cdc_shared->lock);
+	}
+}

@@ -1,0 +1,61 @@
+#!/usr/bin/env bash
+# Starts a throw-away cluster and a Kafka broker and leaves them running; their
+# addresses go to $CDC_ENV_FILE (tmp/env). Found running, nothing is changed.
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+here=$CDC_ROOT/test/env
+. "$here/kafka.sh"
+
+if [ -f "$CDC_ENV_FILE" ]; then
+	. "$CDC_ENV_FILE"
+	if pid_alive "$(pg_pid "$CDC_BASE")" && pid_alive "$(kafka_pid "$CDC_BASE/kafka")"; then
+		say "already running, see $CDC_ENV_FILE"
+		exit 0
+	fi
+	say "a former one is gone or half gone: cleaning up"
+	"$here/down.sh"
+fi
+
+"$here/deps.sh"
+say "building and installing"
+build_install
+
+base=$(make_base)
+undo()
+{
+	trap '' INT TERM
+	pg_stop "$base" || true
+	kafka_stop "$base/kafka" || true
+	rm -rf "$base"
+}
+trap 'undo' EXIT
+trap 'exit 130' INT TERM
+
+# The checkout may be closed to the servers' owner: it runs from a copy.
+mkdir "$base/env"
+cp "$here/lib.sh" "$here/kafka.sh" "$base/env/"
+kafka_sh() { as_user env CDC_CACHE="$CDC_CACHE" bash "$base/env/kafka.sh" "$@"; }
+
+say "starting PostgreSQL"
+port=$(free_port)
+pg_init "$base" "$port" ${CDC_PG_CONF:+"$CDC_PG_CONF"}
+pg_start "$base"
+say "starting Kafka"
+kafka_sh init "$base/kafka"
+kafka_sh start "$base/kafka"
+
+mkdir -p "$(dirname "$CDC_ENV_FILE")"
+cat >"$CDC_ENV_FILE.new" <<ENV
+CDC_DSN='host=127.0.0.1 port=$port user=postgres dbname=postgres'
+CDC_PGBIN='$(pgbin)'
+CDC_PGDATA='$base/data'
+CDC_PGHOST='127.0.0.1'
+CDC_PGPORT='$port'
+CDC_PGOSUSER='$CDC_PGOSUSER'
+CDC_KAFKA='$(sed -n 's/^KAFKA=//p' "$base/kafka/env")'
+CDC_FILE_ROOT='$base/files'
+CDC_BASE='$base'
+ENV
+mv "$CDC_ENV_FILE.new" "$CDC_ENV_FILE"
+trap - EXIT
+say "running, addresses in $CDC_ENV_FILE:"
+cat "$CDC_ENV_FILE"
