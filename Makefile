@@ -26,7 +26,7 @@ EXTRA_CLEAN = $(PARSER) $(wildcard src/parser/*.h.tmp) src/parser/gram.h src/par
 
 PG_CONFIG ?= pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs 2>/dev/null)
-SETUP = deps demo test up down restart bench check-style help
+SETUP = deps demo test up down restart bench check-style readme help
 NEED_PGXS = $(if $(filter-out $(SETUP),$(or $(MAKECMDGOALS),all)),yes)
 
 ifneq ($(PGXS),)
@@ -76,6 +76,7 @@ help:
 #: make down         stop and remove them
 #: make bench        measurements, see test/bench/README.md
 #: make check-style  rules a script can check
+#: make readme       puts the table of options into README.md
 deps:
 	@test/env/deps.sh
 demo:
@@ -96,3 +97,5 @@ bench:
 	@test/bench/bench.sh
 check-style:
 	@test/env/check-style.sh
+readme:
+	@test/env/readme-options.sh

@@ -1,6 +1,7 @@
 -- A feed from its creation to its end, and what the views tell of it.
 SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS cdc_sink;
+ALTER SEQUENCE cdc_sink.job_id_seq RESTART 4500;
 CREATE SCHEMA life;
 SET search_path = life, public;
 CREATE TABLE foo (a int PRIMARY KEY, b text);
@@ -32,10 +33,10 @@ WHERE attrelid = 'cdc_sink.definition'::regclass AND attnum > 0 ORDER BY attnum;
 
 -- a creation that is rolled back leaves nothing
 BEGIN;
-SELECT changefeed_create('{foo}', 'null://') > 0;
+SELECT changefeed_create('{foo}', 'null://');
 ROLLBACK;
-SELECT count(*) FROM changefeed_jobs;
-SELECT count(*) FROM cdc_sink.definition;
+SELECT count(*) FROM changefeed_jobs WHERE job_id >= 4500;
+SELECT count(*) FROM cdc_sink.definition WHERE job_id >= 4500;
 
 SELECT changefeed_sql($$CREATE CHANGEFEED FOR foo, "Bar" INTO 'null://' WITH updated, envelope = wrapped$$) AS job \gset
 SELECT wait_for(:job, 'running');
@@ -75,8 +76,8 @@ SELECT changefeed_cancel(:job);
 SELECT changefeed_pause(:job);
 SELECT changefeed_resume(:job);
 SELECT changefeed_wait(:job, 'FFFF/FFFFFFFF');
-SELECT count(*) FROM pg_stat_changefeed;
-SELECT count(*) FROM cdc_sink.secret;
+SELECT count(*) FROM pg_stat_changefeed WHERE job_id >= 4500;
+SELECT count(*) FROM cdc_sink.secret WHERE job_id >= 4500;
 
 -- a scan that ends by itself
 SELECT changefeed_create('{foo}', 'null://', '{"initial_scan": "only"}') AS job \gset

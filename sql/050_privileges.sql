@@ -1,6 +1,7 @@
 -- Who may create, see and manage feeds.
 SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS cdc_sink;
+ALTER SEQUENCE cdc_sink.job_id_seq RESTART 5000;
 CREATE SCHEMA priv;
 GRANT USAGE ON SCHEMA priv TO PUBLIC;
 CREATE TABLE priv.foo (a int PRIMARY KEY, b text);
@@ -57,6 +58,12 @@ SELECT changefeed_cancel(:job);
 
 -- rights are looked at again before the feed goes on
 RESET ROLE;
+DO $$ BEGIN
+	FOR i IN 1..200 LOOP
+		EXIT WHEN (SELECT status = 'paused' FROM changefeed_jobs WHERE job_id = 5000);
+		PERFORM pg_sleep(0.05);
+	END LOOP;
+END $$;
 REVOKE SELECT (b) ON priv.foo FROM cdc_regress_owner;
 SET ROLE cdc_regress_member;
 SELECT changefeed_resume(:job);

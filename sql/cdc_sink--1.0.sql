@@ -94,7 +94,7 @@ CREATE FUNCTION cdc_sink.feed_stats(
 	OUT acked numeric, OUT acked_time timestamptz,
 	OUT last_message timestamptz, OUT in_trouble boolean,
 	OUT last_error text, OUT last_error_time timestamptz,
-	OUT running_status text)
+	OUT running_status text, OUT stopped boolean)
 RETURNS SETOF record
 LANGUAGE C VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'cdc_feed_stats';
 
@@ -104,6 +104,13 @@ CREATE FUNCTION cdc_sink.lane_stats(
 	OUT confirmed_lsn pg_lsn)
 RETURNS record
 LANGUAGE C VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'cdc_lane_stats';
+
+-- The options of CREATE CHANGEFEED.
+CREATE FUNCTION cdc_sink.option_list(
+	OUT name text, OUT type text, OUT default_value text,
+	OUT supported boolean, OUT description text)
+RETURNS SETOF record
+LANGUAGE C STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'cdc_option_list';
 
 /*
  * Statements.
@@ -159,7 +166,9 @@ CREATE VIEW changefeed_jobs WITH (security_barrier) AS
 SELECT j.job_id,
 	j.description,
 	pg_get_userbyid(j.owner)::text AS user_name,
-	j.status,
+	-- the lane lets go at once and writes it down when it can
+	CASE WHEN j.status = 'pause-requested' AND f.stopped THEN 'paused'
+		ELSE j.status END AS status,
 	CASE
 		WHEN j.status IN ('running', 'pause-requested', 'cancel-requested')
 			THEN coalesce(nullif(f.running_status, ''), l.note)
@@ -222,7 +231,7 @@ ORDER BY j.finished IS NOT NULL, j.created DESC, j.job_id DESC;
 
 CREATE VIEW pg_stat_changefeed WITH (security_barrier) AS
 SELECT j.job_id,
-	j.status,
+	v.status,
 	CASE WHEN f.job_id IS NOT NULL THEN nullif(l.pid, 0) END AS pid,
 	coalesce(f.messages, 0) AS messages,
 	coalesce(f.bytes, 0) AS bytes,
@@ -249,4 +258,10 @@ WHERE j.finished IS NULL
 	AND (pg_has_role(j.owner, 'USAGE') OR pg_has_role('pg_monitor', 'USAGE'))
 ORDER BY j.job_id;
 
-GRANT SELECT ON changefeed_jobs, pg_stat_changefeed TO PUBLIC;
+-- The same for everybody; "supported" is false for those that are refused.
+CREATE VIEW changefeed_options AS
+SELECT name, type, default_value, supported, description
+FROM cdc_sink.option_list()
+ORDER BY name COLLATE "C";
+
+GRANT SELECT ON changefeed_jobs, pg_stat_changefeed, changefeed_options TO PUBLIC;

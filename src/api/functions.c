@@ -349,6 +349,8 @@ request(int64 job_id, CdcJobEvent event, const char *reason)
 		(status == CDC_JOB_PAUSE_REQUESTED || status == CDC_JOB_PAUSED))
 		cdc_job_set_reason(job_id, reason);
 	cdc_catalog_leave(&user);
+	if (status == CDC_JOB_PAUSE_REQUESTED || status == CDC_JOB_CANCEL_REQUESTED)
+		cdc_stop_feed_at_commit(job_id);
 	cdc_wake_lane_at_commit();
 }
 

@@ -31,6 +31,8 @@
 #include "storage/lmgr.h"
 #include "storage/proc.h"
 #include "storage/procarray.h"
+#include "utils/array.h"
+#include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
@@ -42,6 +44,7 @@ typedef struct LaneLook
 	bool		feed_room;		/* and one for a further feed */
 	bool		launcher;		/* the launcher lives */
 	CdcLaneState state;
+	pid_t		pid;			/* of its worker */
 	pid_t		waits_for_pid;
 	char		error[CDC_ERROR_SIZE];
 } LaneLook;
@@ -92,6 +95,7 @@ look_at_lane(bool first, LaneLook *look)
 		if (lane->state != CDC_LANE_RUNNING && lane->error[0] == '\0')
 			lane->wanted = true;
 		look->state = lane->state;
+		look->pid = lane->pid;
 		look->waits_for_pid = lane->waits_for_pid;
 		strlcpy(look->error, lane->error, sizeof(look->error));
 	}
@@ -101,16 +105,33 @@ look_at_lane(bool first, LaneLook *look)
 }
 
 char *
-cdc_start_describe_pid(pid_t pid)
+cdc_start_describe_blocker(CdcLaneState state, pid_t worker, pid_t blocker)
 {
-	PGPROC	   *proc = pid == 0 ? NULL : BackendPidGetProc(pid);
+	PGPROC	   *proc;
 	char	   *dbname;
 
+	if (state != CDC_LANE_SETUP)
+		return NULL;
+	if (blocker == 0 && worker != 0)
+	{
+		/* the worker waits in the lock manager for one transaction's end */
+		Datum		found = DirectFunctionCall1(pg_blocking_pids,
+												Int32GetDatum((int32) worker));
+		ArrayType  *array = DatumGetArrayTypeP(found);
+
+		if (ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array)) == 0)
+			return NULL;
+		blocker = *(int32 *) ARR_DATA_PTR(array);
+		if (blocker == 0)
+			return pstrdup("a prepared transaction (see pg_prepared_xacts)");
+	}
+	proc = blocker == 0 ? NULL : BackendPidGetProc(blocker);
 	if (proc == NULL)
 		return NULL;
 	dbname = OidIsValid(proc->databaseId) ? get_database_name(proc->databaseId) : NULL;
-	return dbname ? psprintf("process %d (database \"%s\")", (int) pid, dbname) :
-		psprintf("process %d", (int) pid);
+	return dbname ?
+		psprintf("the transaction of process %d (database \"%s\")", (int) blocker, dbname) :
+		psprintf("the transaction of process %d", (int) blocker);
 }
 
 static void
@@ -129,7 +150,8 @@ lock_definitions(void)
 static void
 refuse_without_lane(const LaneLook *look, bool has_xid)
 {
-	char	   *blocker = cdc_start_describe_pid(look->waits_for_pid);
+	char	   *blocker = cdc_start_describe_blocker(look->state, look->pid,
+														look->waits_for_pid);
 
 	if (!look->launcher)
 		ereport(ERROR,
@@ -144,7 +166,7 @@ refuse_without_lane(const LaneLook *look, bool has_xid)
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 			 errmsg("changefeed could not be started within cdc_sink.start_timeout"),
-			 blocker ? errdetail("It waits for the transaction of %s to end.", blocker) : 0,
+			 blocker ? errdetail("It waits for %s to end.", blocker) : 0,
 			 errhint("Try again when long transactions have ended, or use initial_scan = 'yes'.")));
 }
 
@@ -197,10 +219,11 @@ cdc_start_request(bool later_is_fine)
 	if (!later_is_fine || has_xid || !look.launcher)
 		refuse_without_lane(&look, has_xid);
 
-	blocker = cdc_start_describe_pid(look.waits_for_pid);
+	blocker = cdc_start_describe_blocker(look.state, look.pid,
+										 look.waits_for_pid);
 	ereport(NOTICE,
 			(errmsg("changefeed will start later"),
-			 blocker ? errdetail("It waits for the transaction of %s to end.", blocker) :
+			 blocker ? errdetail("It waits for %s to end.", blocker) :
 			 errdetail("Its worker is still starting."),
 			 errhint("The view changefeed_jobs tells when it runs.")));
 	return false;

@@ -8,6 +8,8 @@
 
 #include "postgres.h"
 
+#include "base/shmem.h"
+
 /*
  * Raises 55000 (or what fits) unless this server can have changefeeds:
  * library preloaded, primary, wal_level.
@@ -32,7 +34,11 @@ extern bool cdc_start_request(bool later_is_fine);
  */
 extern bool cdc_start_lane_lives(void);
 
-/* "process 123 (database "x")" for messages, or NULL if pid is gone. */
-extern char *cdc_start_describe_pid(pid_t pid);
+/*
+ * What keeps a setup worker from making the slot, for messages: "the
+ * transaction of process 123 (database "x")"; NULL if it is not known.
+ */
+extern char *cdc_start_describe_blocker(CdcLaneState state, pid_t worker,
+										pid_t blocker);
 
 #endif							/* CDC_START_H */

@@ -1,6 +1,7 @@
 /*-------------------------------------------------------------------------
  * status.c
- *		Functions behind the views: what the workers tell in shared memory.
+ *		Functions behind the views: what the workers tell in shared memory,
+ *		and the options there are.
  *
  * The views join this with the tables and filter by owner; nothing here
  * checks privileges, which is why the functions live in a schema that is
@@ -13,6 +14,7 @@
 
 #include "api/start.h"
 #include "base/shmem.h"
+#include "catalog/options.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
@@ -24,12 +26,15 @@
 
 extern PGDLLEXPORT Datum cdc_feed_stats(PG_FUNCTION_ARGS);
 extern PGDLLEXPORT Datum cdc_lane_stats(PG_FUNCTION_ARGS);
+extern PGDLLEXPORT Datum cdc_option_list(PG_FUNCTION_ARGS);
 
 PG_FUNCTION_INFO_V1(cdc_feed_stats);
 PG_FUNCTION_INFO_V1(cdc_lane_stats);
+PG_FUNCTION_INFO_V1(cdc_option_list);
 
-#define FEED_COLUMNS	16
+#define FEED_COLUMNS	17
 #define LANE_COLUMNS	5
+#define OPTION_COLUMNS	5
 
 /* The result as a tuplestore; rows are added with tuplestore_putvalues. */
 static Tuplestorestate *
@@ -125,6 +130,7 @@ cdc_feed_stats(PG_FUNCTION_ARGS)
 		nulls[c] = f->last_error_time == 0;
 		values[c++] = TimestampTzGetDatum(f->last_error_time);
 		values[c++] = CStringGetTextDatum(f->running_status);
+		values[c++] = BoolGetDatum(f->stopped);
 		Assert(c == FEED_COLUMNS);
 		tuplestore_putvalues(store, desc, values, nulls);
 	}
@@ -161,9 +167,9 @@ lane_note(const CdcLaneShared *lane)
 	switch (lane->state)
 	{
 		case CDC_LANE_SETUP:
-			blocker = cdc_start_describe_pid(lane->waits_for_pid);
-			return blocker ?
-				psprintf("waiting for the transaction of %s to end", blocker) :
+			blocker = cdc_start_describe_blocker(lane->state, lane->pid,
+												 lane->waits_for_pid);
+			return blocker ? psprintf("waiting for %s to end", blocker) :
 				pstrdup("waiting for the replication slot");
 		case CDC_LANE_NONE:
 			return pstrdup("waiting for a worker");
@@ -218,4 +224,32 @@ cdc_lane_stats(PG_FUNCTION_ARGS)
 		nulls[2] = false;
 	}
 	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls));
+}
+
+Datum
+cdc_option_list(PG_FUNCTION_ARGS)
+{
+	TupleDesc	desc;
+	Tuplestorestate *store = begin_result(fcinfo, &desc);
+
+	for (int i = 0; i < cdc_option_count(); i++)
+	{
+		Datum		values[OPTION_COLUMNS];
+		bool		nulls[OPTION_COLUMNS] = {false};
+		const char *name;
+		const char *type;
+		const char *dflt;
+		const char *help;
+		bool		supported;
+
+		cdc_option_describe(i, &name, &type, &dflt, &supported, &help);
+		values[0] = CStringGetTextDatum(name);
+		values[1] = CStringGetTextDatum(type);
+		nulls[2] = dflt[0] == '\0';
+		values[2] = nulls[2] ? (Datum) 0 : CStringGetTextDatum(dflt);
+		values[3] = BoolGetDatum(supported);
+		values[4] = CStringGetTextDatum(help);
+		tuplestore_putvalues(store, desc, values, nulls);
+	}
+	return (Datum) 0;
 }

@@ -51,8 +51,26 @@ cdc_hlc_next(CdcHlc h, int64 wall)
 int
 cdc_hlc_print(char *dst, CdcHlc h)
 {
-	return snprintf(dst, CDC_HLC_TEXT_SIZE, INT64_FORMAT ".%010u",
-					h.wall, h.logical);
+	char		digits[20];
+	uint64		wall = h.wall < 0 ? 0 - (uint64) h.wall : (uint64) h.wall;
+	uint32		logical = h.logical;
+	int			n = 0;
+	char	   *p = dst;
+
+	/* once per transaction: snprintf would take longer than the row */
+	do
+		digits[n++] = '0' + wall % 10;
+	while ((wall /= 10) != 0);
+	if (h.wall < 0)
+		*p++ = '-';
+	while (n > 0)
+		*p++ = digits[--n];
+	*p++ = '.';
+	for (int i = 9; i >= 0; i--, logical /= 10)
+		p[i] = '0' + logical % 10;
+	p += 10;
+	*p = '\0';
+	return p - dst;
 }
 
 bool

@@ -26,6 +26,14 @@ static shmem_request_hook_type prev_shmem_request = NULL;
 static bool commit_has_xid = false;
 static bool wake_at_commit = false;
 
+/*
+ * Jobs to stop at commit.  More than fit are stopped a little later, when the
+ * lane reads their rows.
+ */
+#define MAX_STOPS	32
+static int64 stops[MAX_STOPS];
+static int	nstops = 0;
+
 static Size
 shmem_size(void)
 {
@@ -103,6 +111,21 @@ wake_sleeping_lane(void)
 }
 
 static void
+flag_stops(void)
+{
+	LWLockAcquire(cdc_shared->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < nstops; i++)
+	{
+		CdcFeedShared *feed = cdc_shmem_feed(stops[i], MyDatabaseId, false);
+
+		if (feed != NULL)
+			feed->stop_requested = true;
+	}
+	nstops = 0;
+	LWLockRelease(cdc_shared->lock);
+}
+
+static void
 xact_callback(XactEvent event, void *arg)
 {
 	switch (event)
@@ -117,6 +140,7 @@ xact_callback(XactEvent event, void *arg)
 			if (wake_at_commit)
 			{
 				wake_at_commit = false;
+				flag_stops();
 				cdc_wake_lane(MyDatabaseId);
 			}
 			else if (commit_has_xid)
@@ -128,6 +152,7 @@ xact_callback(XactEvent event, void *arg)
 		case XACT_EVENT_PREPARE:
 			commit_has_xid = false;
 			wake_at_commit = false;
+			nstops = 0;
 			break;
 
 		default:
@@ -252,4 +277,25 @@ void
 cdc_wake_lane_at_commit(void)
 {
 	wake_at_commit = true;
+}
+
+void
+cdc_stop_feed_at_commit(int64 job_id)
+{
+	if (nstops < MAX_STOPS)
+		stops[nstops++] = job_id;
+	cdc_wake_lane_at_commit();
+}
+
+bool
+cdc_feed_stop_requested(int64 job_id, Oid dboid)
+{
+	CdcFeedShared *feed;
+	bool		stop;
+
+	LWLockAcquire(cdc_shared->lock, LW_SHARED);
+	feed = cdc_shmem_feed(job_id, dboid, false);
+	stop = feed != NULL && feed->stop_requested;
+	LWLockRelease(cdc_shared->lock);
+	return stop;
 }

@@ -114,6 +114,16 @@ extern void cdc_wake_launcher(void);
 /* Bumps the lane's request counter and wakes it (and the launcher). */
 extern void cdc_wake_lane(Oid dboid);
 
+/*
+ * At commit of the current transaction: the lane sends nothing more for this
+ * job, also in the middle of decoding a transaction.  The job's row says what
+ * it is to become.
+ */
+extern void cdc_stop_feed_at_commit(int64 job_id);
+
+/* Has somebody asked for that?  Takes the lock. */
+extern bool cdc_feed_stop_requested(int64 job_id, Oid dboid);
+
 /* The same at commit of the current transaction (once). */
 extern void cdc_wake_lane_at_commit(void);
 

@@ -481,7 +481,10 @@ cdc_job_apply(int64 job_id, CdcJobEvent event, const char *error,
 	bool		changed;
 	bool		isnull;
 
-	if (cdc_rows_run("SELECT status FROM cdc_sink.job WHERE job_id = $1 FOR UPDATE",
+	/* a lane waits for nobody: it comes again */
+	if (cdc_rows_run(event <= CDC_EV_CANCEL ?
+					 "SELECT status FROM cdc_sink.job WHERE job_id = $1 FOR UPDATE" :
+					 "SELECT status FROM cdc_sink.job WHERE job_id = $1 FOR UPDATE SKIP LOCKED",
 					 1, id_type, &id, NULL, SPI_OK_SELECT) == 0)
 	{
 		cdc_rows_end(nest);
@@ -512,7 +515,7 @@ cdc_job_apply(int64 job_id, CdcJobEvent event, const char *error,
 		values[4] = BoolGetDatum(cdc_job_is_terminal(next));
 		cdc_rows_run("UPDATE cdc_sink.job SET status = $2,"
 					 " error = coalesce($3, error),"
-					 " reason = NULL,"
+					 " reason = CASE WHEN $2 IN ('pause-requested', 'paused') THEN reason END,"
 					 " modified = clock_timestamp(),"
 					 " started = CASE WHEN $4 THEN coalesce(started, clock_timestamp())"
 					 " ELSE started END,"

@@ -139,7 +139,8 @@ extern List *cdc_job_list_live(void);
 
 /*
  * Applies an event under the row's lock.  error goes to the job's error
- * column (NULL: leave; "" : clear).  Returns false if there is no such job.
+ * column (NULL: leave; "" : clear).  Returns false if there is no such job,
+ * or, for an event of the lane, if somebody else holds its row.
  * *status is the state afterwards.
  */
 extern bool cdc_job_apply(int64 job_id, CdcJobEvent event, const char *error,

@@ -70,6 +70,16 @@ extern void cdc_encode_upsert(CdcRowEncoder *enc, CdcBuf *out,
 							  CdcHlc updated);
 
 /*
+ * The same for a row of which some values cannot be had any more: the marker
+ * CDC_UNAVAILABLE stands in their place.
+ */
+#define CDC_UNAVAILABLE "__cdc_sink_unavailable_value"
+
+extern void cdc_encode_upsert_marked(CdcRowEncoder *enc, CdcBuf *out,
+									 const Datum *values, const bool *nulls,
+									 const bool *unavailable, CdcHlc updated);
+
+/*
  * Appends the value of a delete.  values/nulls hold the old row, of which
  * the key columns at least are set.
  */

@@ -109,6 +109,32 @@ cdc_encode_upsert(CdcRowEncoder *enc, CdcBuf *out, const Datum *values,
 	encode_metadata(enc, out, values, nulls, updated);
 }
 
+static void
+encode_unavailable(CdcDatum *datum, CdcBuf *out, Datum value)
+{
+	cdc_buf_append_lit(out, "\"" CDC_UNAVAILABLE "\"");
+}
+
+void
+cdc_encode_upsert_marked(CdcRowEncoder *enc, CdcBuf *out, const Datum *values,
+						 const bool *nulls, const bool *unavailable,
+						 CdcHlc updated)
+{
+	CdcFields  *row = enc->row;
+	CdcDatum   *saved = palloc(sizeof(CdcDatum) * Max(row->n, 1));
+
+	for (int i = 0; i < row->n; i++)
+	{
+		saved[i] = row->field[i].datum;
+		if (unavailable[row->field[i].att])
+			row->field[i].datum.encode = encode_unavailable;
+	}
+	cdc_encode_upsert(enc, out, values, nulls, updated);
+	for (int i = 0; i < row->n; i++)
+		row->field[i].datum = saved[i];
+	pfree(saved);
+}
+
 void
 cdc_encode_delete(CdcRowEncoder *enc, CdcBuf *out, const Datum *values,
 				  const bool *nulls, CdcHlc updated)

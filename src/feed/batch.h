@@ -61,6 +61,7 @@ typedef struct CdcBatch
 
 	uint32		deferred;		/* messages whose value is still to be fetched:
 								 * not to be submitted before */
+	size_t		counted;		/* what its feed counts it for */
 	bool		scan_end;		/* last row of the initial scan is in here */
 } CdcBatch;
 

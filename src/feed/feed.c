@@ -182,14 +182,16 @@ cdc_feed_seal(CdcFeed *feed)
 {
 	if (feed->open == NULL || feed->open->nmsgs == 0)
 		return;
-	feed->queued_bytes += feed->open->buf.len;
+	feed->open->counted = feed->open->buf.len;
+	feed->queued_bytes += feed->open->counted;
 	feed->open = NULL;
 }
 
 size_t
 cdc_feed_bytes(const CdcFeed *feed)
 {
-	return feed->queued_bytes + (feed->open ? feed->open->buf.len : 0);
+	return feed->queued_bytes + feed->deferred_bytes +
+		(feed->open ? feed->open->buf.len : 0);
 }
 
 void
@@ -235,7 +237,7 @@ collect_acks(CdcFeed *feed)
 		if (batch == feed->open || batch->nacked < batch->nmsgs)
 			break;
 		dlist_delete(&batch->node);
-		feed->queued_bytes -= batch->buf.len;
+		feed->queued_bytes -= batch->counted;
 		feed->acked_rows += batch->nmsgs;
 		feed->last_message = GetCurrentTimestamp();
 		feed->dirty = true;
@@ -287,6 +289,19 @@ cdc_feed_pump(CdcFeed *feed)
 	if (feed->sink->error[0] != '\0' &&
 		strcmp(feed->sink->error, feed->last_error) != 0)
 		cdc_feed_trouble(feed, feed->sink->error);
+}
+
+void
+cdc_feed_flush(CdcFeed *feed)
+{
+	CdcHlc		floor = feed->queued_hlc;
+
+	if (feed->scan != NULL)
+	{
+		floor = cdc_scan_t0(feed);
+		floor.wall--;
+	}
+	feed->ops->flush(feed->sink, floor);
 }
 
 void

@@ -90,6 +90,7 @@ typedef struct CdcFeed
 	dlist_head	queue;			/* CdcBatch, oldest first */
 	CdcBatch   *open;			/* last of the queue, still growing */
 	size_t		queued_bytes;	/* of sealed batches */
+	size_t		deferred_bytes; /* rows that wait for their values */
 	uint64		acked_rows;		/* progress, for the stall clock */
 
 	/* Back-pressure. */
@@ -98,6 +99,7 @@ typedef struct CdcFeed
 	TimestampTz rewind_at;		/* detached: not before */
 	int			detaches;		/* in a row, for back-off */
 	bool		wants_rewind;
+	bool		held;			/* told to stop; its row is still to be read */
 
 	/* Checkpoints. */
 	TimestampTz checkpoint_at;	/* last row written */
@@ -170,6 +172,12 @@ extern size_t cdc_feed_bytes(const CdcFeed *feed);
 
 /* Hands sealed batches to the sink, serves it, collects acks. */
 extern void cdc_feed_pump(CdcFeed *feed);
+
+/*
+ * Asks the sink to push out what it has.  Later rows have stamps above the
+ * queued one, but for rows of the initial scan, which all have T0.
+ */
+extern void cdc_feed_flush(CdcFeed *feed);
 
 /* Drops the queue and closes the sink; positions go back to "acked". */
 extern void cdc_feed_disconnect(CdcFeed *feed);

@@ -170,6 +170,12 @@ cdc_scan_free(CdcFeed *feed)
 	feed->scan = NULL;
 }
 
+CdcHlc
+cdc_scan_t0(const CdcFeed *feed)
+{
+	return feed->scan->t0;
+}
+
 bool
 cdc_scan_is_done(const CdcFeed *feed)
 {

@@ -38,6 +38,9 @@ extern void cdc_scan_note_xid(TransactionId xid);
  */
 extern void cdc_scan_begin(struct CdcFeed *feed, CdcHlc t0);
 
+/* The stamp of all its rows. */
+extern CdcHlc cdc_scan_t0(const struct CdcFeed *feed);
+
 /* An event of this key was emitted.  Runs: decoding callback. */
 extern void cdc_scan_record(CdcScan *scan, int target, const char *key,
 							size_t len);

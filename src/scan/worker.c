@@ -22,6 +22,7 @@
 #include "access/relation.h"
 #include "access/xact.h"
 #include "base/compat.h"
+#include "base/session.h"
 #include "catalog/job.h"
 #include "catalog/options.h"
 #include "catalog/uri.h"
@@ -43,7 +44,6 @@
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
-#include "worker/session.h"
 
 #define ROWS_PER_CHUNK	50000
 #define ROWS_PER_FETCH	500

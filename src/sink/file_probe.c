@@ -321,8 +321,8 @@ cdc_file_probe(const char *dir, int timeout_ms, char *error, size_t error_size)
 {
 	Probe	   *probe = calloc(1, sizeof(Probe));
 	pthread_t	thread;
-	bool		answered = false;
-	bool		ok = false;
+	volatile bool answered = false;
+	bool		ok;
 	int			rc;
 
 	if (probe == NULL)
@@ -354,18 +354,21 @@ cdc_file_probe(const char *dir, int timeout_ms, char *error, size_t error_size)
 	PG_TRY();
 	{
 		answered = wait_for_answer(probe, timeout_ms);
-		if (!answered)
-			snprintf(error, error_size,
-					 "directory \"%.300s\" did not answer within %d ms", dir, timeout_ms);
-		else if (probe->what != NULL)
-			snprintf(error, error_size, "%s \"%.300s\": %s", probe->what,
-					 probe->path, strerror(probe->err));
-		ok = answered && probe->what == NULL;
 	}
-	PG_FINALLY();
+	PG_CATCH();
 	{
 		probe_release(probe);
+		PG_RE_THROW();
 	}
 	PG_END_TRY();
+
+	if (!answered)
+		snprintf(error, error_size, "directory \"%.300s\" did not answer within %d ms",
+				 dir, timeout_ms);
+	else if (probe->what != NULL)
+		snprintf(error, error_size, "%s \"%.300s\": %s", probe->what,
+				 probe->path, strerror(probe->err));
+	ok = answered && probe->what == NULL;
+	probe_release(probe);
 	return ok;
 }

@@ -469,20 +469,28 @@ cdc_file_writer_put(CdcFileWriter *w, CdcObject *object)
 	pthread_mutex_unlock(&w->mutex);
 }
 
+/* Makes event_fd unreadable.  Mutex held. */
+static void
+clear_news(CdcFileWriter *w)
+{
+	uint64		count;
+
+	w->news = false;
+	while (read(w->event_fd, &count, sizeof(count)) < 0 && errno == EINTR)
+		;
+}
+
 bool
 cdc_file_writer_collect(CdcFileWriter *w, dlist_head *done,
 						CdcFileTrouble *trouble)
 {
-	uint64		count;
 	bool		news;
 
 	pthread_mutex_lock(&w->mutex);
 	news = w->news;
 	if (news)
 	{
-		w->news = false;
-		while (read(w->event_fd, &count, sizeof(count)) < 0 && errno == EINTR)
-			;
+		clear_news(w);
 		while (!dlist_is_empty(&w->done))
 			dlist_push_tail(done, dlist_pop_head_node(&w->done));
 		*trouble = w->trouble;
@@ -509,6 +517,8 @@ cdc_file_writer_close(CdcFileWriter *w)
 	dlist_init(&dropped);
 	pthread_mutex_lock(&w->mutex);
 	w->stop = true;
+	clear_news(w);				/* nobody reads it any more; somebody may still
+								 * poll it until it is closed */
 	while (!dlist_is_empty(&w->queue))
 		dlist_push_tail(&dropped, dlist_pop_head_node(&w->queue));
 	while (!dlist_is_empty(&w->done))

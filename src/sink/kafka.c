@@ -52,8 +52,8 @@ cdc_kafka_now_ms(void)
 
 /*
  * The library's words for our messages: without the password, should they
- * hold it, without what changes each time ("(after 5ms in state ...)"), and
- * in ASCII, since brokers may say anything.
+ * hold it, without what changes each time ("(after 5ms in ...)") or speaks of
+ * properties that users do not see, and in ASCII, since brokers may say anything.
  */
 void
 cdc_kafka_clean_words(const KafkaSink *k, char *dst, size_t size, const char *words)
@@ -70,11 +70,9 @@ cdc_kafka_clean_words(const KafkaSink *k, char *dst, size_t size, const char *wo
 			words += secret_len;
 			continue;
 		}
-		if (strncmp(words, " (after ", 8) == 0 && strchr(words, ')') != NULL)
-		{
-			words = strchr(words, ')') + 1;
-			continue;
-		}
+		if (strncmp(words, " (after ", 8) == 0 ||
+			strncmp(words, ", verify that ssl.ca", 20) == 0)
+			break;
 		dst[n++] = *words >= ' ' && *words <= '~' ? *words : '?';
 		words++;
 	}
@@ -325,6 +323,7 @@ kafka_submit(CdcSink *sink, CdcBatch *batch)
 			sink->poison_batch != NULL)
 			break;
 	}
+	k->starved |= batch->nsubmitted < batch->nmsgs;
 	release_held(k, held);
 }
 
@@ -497,6 +496,7 @@ cdc_kafka_service(CdcSink *sink)
 {
 	KafkaSink  *k = (KafkaSink *) sink;
 	uint64		counter;
+	bool		news;
 	int			i;
 
 	if (k->rk == NULL)
@@ -539,16 +539,19 @@ cdc_kafka_service(CdcSink *sink)
 		}
 		rd_kafka_event_destroy(event);
 	}
-	if (i == MAX_EVENTS)
+	news = cdc_kafka_take_metadata(k) || i > 0;
+	check_clocks(k);
+
+	/* There may be more, or room for what was turned away. */
+	if (i == MAX_EVENTS || (news && k->starved))
 	{
-		counter = 1;			/* there may be more */
+		k->starved = false;
+		counter = 1;
 		if (write(sink->event_fd, &counter, sizeof(counter)) < 0)
 		{
 			/* full, so it is readable */
 		}
 	}
-	cdc_kafka_take_metadata(k);
-	check_clocks(k);
 	if (k->wants_flush)
 	{
 		k->wants_flush = k->inflight > 0;
@@ -582,6 +585,7 @@ kafka_resolved(CdcSink *sink, const char *payload, size_t len, CdcHlc r)
 
 		if (kt->partitions == 0 || kt->err != 0)
 		{
+			k->starved = true;
 			cdc_kafka_kick(k);
 			return false;
 		}
@@ -603,7 +607,10 @@ kafka_resolved(CdcSink *sink, const char *payload, size_t len, CdcHlc r)
 		for (; k->resolved_partition < kt->partitions; k->resolved_partition++)
 		{
 			if (k->inflight >= MAX_INFLIGHT)
+			{
+				k->starved = true;
 				return false;
+			}
 			if (rd_kafka_produce(kt->rkt, k->resolved_partition,
 								 RD_KAFKA_MSG_F_COPY,
 								 unconstify(char *, payload), len,

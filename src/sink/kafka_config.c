@@ -288,7 +288,7 @@ apply_preset(const CdcUri *uri, Login *login)
 
 /* Parameters of login mechanisms that are not there yet. */
 static void
-refuse_foreign_parameters(const CdcUri *uri, const char *mechanism)
+refuse_foreign_parameters(const CdcUri *uri)
 {
 	for (const char *const *p = oauth_parameters; *p != NULL; p++)
 	{
@@ -325,7 +325,7 @@ read_sasl(const CdcUri *uri, Login *login)
 			cdc_kafka_bad("sasl_enabled must be enabled if sasl_user is provided");
 		if (has(uri, "sasl_password"))
 			cdc_kafka_bad("sasl_enabled must be enabled if sasl_password is provided");
-		refuse_foreign_parameters(uri, NULL);
+		refuse_foreign_parameters(uri);
 		return;
 	}
 
@@ -344,7 +344,7 @@ read_sasl(const CdcUri *uri, Login *login)
 	}
 	if (login->mechanism == NULL)
 		cdc_kafka_bad("param sasl_mechanism must be one of PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER, AWS_MSK_IAM, or GSSAPI");
-	refuse_foreign_parameters(uri, login->mechanism);
+	refuse_foreign_parameters(uri);
 	if (!cdc_uri_bool(uri, "sasl_handshake", true))
 		unsupported("sasl_handshake=false", "Kafka 0.10 and later shake hands.");
 

@@ -55,6 +55,7 @@ typedef struct KafkaSink
 	char	   *password;		/* kept out of messages */
 	bool		compressed;
 	bool		wants_flush;
+	bool		starved;		/* somebody was turned away: wake him */
 	double		linger_ms;
 	int			batch_bytes;
 	int			request_bytes;
@@ -89,7 +90,7 @@ extern void cdc_kafka_kick(KafkaSink *k);
 /* kafka_topic.c */
 extern KafkaTopic *cdc_kafka_topic(KafkaSink *k, CdcTopic *topic);
 extern void cdc_kafka_free_topics(KafkaSink *k);
-extern void cdc_kafka_take_metadata(KafkaSink *k);
+extern bool cdc_kafka_take_metadata(KafkaSink *k);
 extern void cdc_kafka_handle_limits(KafkaSink *k, rd_kafka_event_t *event);
 extern void cdc_kafka_check_limits(KafkaSink *k, int64 now);
 extern int	cdc_kafka_learnt_batch_bytes(int64 job_id);

@@ -13,12 +13,12 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "base/leave.h"
 #include "miscadmin.h"
 #include "sink/kafka_int.h"
 #include "storage/latch.h"
 #include "utils/memutils.h"
 #include "utils/wait_event.h"
-#include "worker/leave.h"
 
 /* ---- beginning and end ----------------------------------------------- */
 

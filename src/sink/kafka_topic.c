@@ -298,8 +298,8 @@ cdc_kafka_check_limits(KafkaSink *k, int64 now)
 		ask_limits(k);
 }
 
-/* News from the keeper. */
-void
+/* News from the keeper; false: none. */
+bool
 cdc_kafka_take_metadata(KafkaSink *k)
 {
 	const struct rd_kafka_metadata *md;
@@ -308,14 +308,14 @@ cdc_kafka_take_metadata(KafkaSink *k)
 	bool		ask = false;
 
 	if (!cdc_kafka_keeper_take(k->keeper, &md))
-		return;
+		return false;
 	if (md == NULL)
 	{
 		/* It has waited for some time, so this is no flicker. */
 		if (k->sink.error[0] == '\0')
 			cdc_sink_trouble(&k->sink, "no Kafka broker can be reached: %s",
 							 k->last_words[0] ? k->last_words : "no answer");
-		return;
+		return true;
 	}
 	for (int i = 0; i < md->topic_cnt; i++)
 	{
@@ -343,10 +343,11 @@ cdc_kafka_take_metadata(KafkaSink *k)
 	if (ask && !k->limits_asked)
 		ask_limits(k);
 	if (k->sink.broken)
-		return;
+		return true;
 	if (missing != NULL && missing->err != 0)
 		cdc_sink_trouble(&k->sink, "Kafka topic \"%s\": %s", missing->name,
 						 rd_kafka_err2str(missing->err));
 	else if (missing == NULL && k->inflight == 0)
 		cdc_sink_healthy(&k->sink);
+	return true;
 }

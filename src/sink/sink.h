@@ -163,7 +163,7 @@ extern const CdcSinkOps *cdc_sink_lookup(const char *scheme);
 
 /*
  * Number of closed sinks whose library threads have not ended yet.  0 means
- * that the process may leave by exit(); see worker/leave.c.
+ * that the process may leave by exit(); see base/leave.c.
  */
 extern int	cdc_sinks_closing(void);
 

@@ -32,6 +32,40 @@
 static HTAB *tables = NULL;
 static const CdcTableHooks *hooks = NULL;
 
+static List *retired = NIL;		/* contexts of former entries */
+static bool keep_retired = false;
+
+static void
+retire(MemoryContext cxt)
+{
+	MemoryContext old;
+
+	if (cxt == NULL)
+		return;
+	if (!keep_retired)
+	{
+		MemoryContextDelete(cxt);
+		return;
+	}
+	old = MemoryContextSwitchTo(TopMemoryContext);
+	retired = lappend(retired, cxt);
+	MemoryContextSwitchTo(old);
+}
+
+void
+cdc_table_keep_retired(bool keep)
+{
+	ListCell   *lc;
+
+	keep_retired = keep;
+	if (keep)
+		return;
+	foreach(lc, retired)
+		MemoryContextDelete(lfirst(lc));
+	list_free(retired);
+	retired = NIL;
+}
+
 static void
 mark_all_stale(void)
 {
@@ -95,8 +129,7 @@ cdc_tables_reset_subscribers(void)
 	hash_seq_init(&scan, tables);
 	while ((table = hash_seq_search(&scan)) != NULL)
 	{
-		if (table->cxt != NULL)
-			MemoryContextDelete(table->cxt);
+		retire(table->cxt);
 		hash_search(tables, &table->relid, HASH_REMOVE, NULL);
 	}
 }
@@ -204,6 +237,7 @@ build_entry(CdcTable *table, Relation rel, CdcTable *old)
 						   get_namespace_name(RelationGetNamespace(rel)),
 						   RelationGetRelationName(rel));
 	table->natts = desc->natts;
+	table->desc = CreateTupleDescCopy(desc);
 	table->permanent = rel->rd_rel->relpersistence == RELPERSISTENCE_PERMANENT;
 	table->keyatts = cdc_table_key(rel, &table->nkeys, &table->identity);
 	table->columns = fingerprint_columns(desc);
@@ -271,8 +305,7 @@ refresh(CdcTable *table, Relation rel)
 	}
 	if (table->built && old.built && strcmp(old.keyprint, table->keyprint) != 0)
 		hooks->key_changed(table);
-	if (old.cxt != NULL)
-		MemoryContextDelete(old.cxt);
+	retire(old.cxt);
 }
 
 CdcTable *

@@ -44,6 +44,7 @@ typedef struct CdcTable
 
 	MemoryContext cxt;			/* of everything below, NULL if not watched */
 	char	   *name;			/* schema.table, for messages */
+	TupleDesc	desc;			/* a copy */
 	int			natts;
 	int			nkeys;
 	AttrNumber *keyatts;
@@ -86,6 +87,12 @@ extern void cdc_tables_reset_subscribers(void);
  * Runs: decoding callback.
  */
 extern CdcTable *cdc_table_get(Relation rel);
+
+/*
+ * While "keep", encoders and descriptors of former entries stay in memory:
+ * rows that wait for their values refer to them.
+ */
+extern void cdc_table_keep_retired(bool keep);
 
 /*
  * Key columns of a relation: primary key, else the index of REPLICA IDENTITY

@@ -137,8 +137,8 @@ cdc_decoder_is_open(void)
 	return decoder != NULL;
 }
 
-bool
-cdc_decode_some(int64 budget_us)
+static bool
+decode_some(int64 budget_us)
 {
 	instr_time	begin;
 	int			n = 0;
@@ -181,6 +181,20 @@ cdc_decode_some(int64 budget_us)
 		}
 	}
 	return decoder->reader->EndRecPtr < cdc_compat_flush_ptr();
+}
+
+bool
+cdc_decode_some(int64 budget_us)
+{
+	/*
+	 * The reader allocates what it keeps in the current context, when it
+	 * first needs it.
+	 */
+	MemoryContext old = MemoryContextSwitchTo(decoder_cxt);
+	bool		more = decode_some(budget_us);
+
+	MemoryContextSwitchTo(old);
+	return more;
 }
 
 XLogRecPtr

@@ -73,7 +73,7 @@ flush_if_due(CdcFeed *feed, TimestampTz now)
 		return;
 	cdc_feed_seal(feed);
 	cdc_feed_pump(feed);
-	feed->ops->flush(feed->sink, feed->queued_hlc);
+	cdc_feed_flush(feed);
 	feed->barrier_lsn = feed->queued_lsn;
 	feed->barrier_hlc = feed->queued_hlc;
 	feed->flush_at = now;

@@ -20,6 +20,8 @@
 #include "access/xact.h"
 #include "base/compat.h"
 #include "base/guc.h"
+#include "base/leave.h"
+#include "base/session.h"
 #include "catalog/job.h"
 #include "lib/ilist.h"
 #include "miscadmin.h"
@@ -28,6 +30,7 @@
 #include "scan/scan.h"
 #include "storage/ipc.h"
 #include "storage/lmgr.h"
+#include "table/toast.h"
 #include "tcop/tcopprot.h"
 #include "utils/guc.h"
 #include "utils/inval.h"
@@ -38,8 +41,6 @@
 #include "wal/slot.h"
 #include "worker/lane.h"
 #include "worker/launcher.h"
-#include "worker/leave.h"
-#include "worker/session.h"
 
 #define DECODE_BUDGET_US	10000
 #define IDLE_WAIT_MS		100
@@ -124,7 +125,7 @@ open_sink_if_due(CdcFeed *feed, TimestampTz now)
 	CdcSinkConfig config;
 	struct epoll_event event;
 
-	if (feed->sink != NULL || feed->uri == NULL || now < feed->sink_open_at ||
+	if (feed->sink != NULL || feed->held || feed->uri == NULL || now < feed->sink_open_at ||
 		(feed->mode != CDC_FEED_ACTIVE && feed->mode != CDC_FEED_DETACHED) ||
 		!cdc_sink_gone(feed->job_id))
 		return;
@@ -138,6 +139,7 @@ open_sink_if_due(CdcFeed *feed, TimestampTz now)
 	config.floor = feed->acked_hlc;
 	if (feed->durable.scan_done && feed->scan == NULL)
 		config.floor.logical++; /* a RESOLVED of acked_hlc may be there */
+	cdc_threads_started();
 	feed->sink = feed->ops->open(&config);
 	if (feed->sink == NULL)
 	{
@@ -287,6 +289,35 @@ lane_sleep(long timeout_ms)
 }
 
 /*
+ * Feeds that were told to pause or cancel send nothing more from now on;
+ * what becomes of them stands in their rows, which cannot be read while a
+ * transaction is being decoded.
+ */
+void
+lane_honour_stops(ReorderBufferTXN *txn)
+{
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &lane.feeds)
+	{
+		CdcFeed    *feed = dlist_container(CdcFeed, node, iter.cur);
+
+		if (feed->held || feed->mode == CDC_FEED_STOPPED ||
+			feed->mode == CDC_FEED_WAITING ||
+			!cdc_feed_stop_requested(feed->job_id, MyDatabaseId))
+			continue;
+		feed->held = true;
+		if (feed->mode == CDC_FEED_ACTIVE)
+			cdc_feed_detach(feed, txn);
+		if (feed->sink != NULL)
+			cdc_feed_pump(feed);	/* acks that are here already */
+		cdc_feed_disconnect(feed);
+		feed->mode = CDC_FEED_DETACHED;
+		feed->end_error[0] = '\0';
+	}
+}
+
+/*
  * A feed's queue is full in the middle of a transaction.  Gives its sink
  * some time as long as it makes progress; then the feed is detached, so that
  * it does not hold up the others.
@@ -302,14 +333,12 @@ lane_wait_for_room(CdcFeed *feed, ReorderBufferTXN *txn)
 	for (;;)
 	{
 		TimestampTz now;
-		CdcFeedShared *s;
-		bool		stop = false;
 
 		lane_pump_all();
 		if (cdc_feed_bytes(feed) <= cap - cap / 4)
 			return;
 		if (feed->sink != NULL)
-			feed->ops->flush(feed->sink, feed->queued_hlc);
+			cdc_feed_flush(feed);
 
 		now = GetCurrentTimestamp();
 		if (feed->acked_rows != acked)
@@ -317,12 +346,10 @@ lane_wait_for_room(CdcFeed *feed, ReorderBufferTXN *txn)
 			acked = feed->acked_rows;
 			since = now;
 		}
-		LWLockAcquire(cdc_shared->lock, LW_SHARED);
-		s = cdc_shmem_feed(feed->job_id, MyDatabaseId, false);
-		if (s != NULL)
-			stop = s->stop_requested;
-		LWLockRelease(cdc_shared->lock);
-		if (stop || TimestampDifferenceExceeds(since, now, cdc_isolation_delay))
+		lane_honour_stops(txn);
+		if (feed->mode != CDC_FEED_ACTIVE)
+			return;
+		if (TimestampDifferenceExceeds(since, now, cdc_isolation_delay))
 		{
 			cdc_feed_detach(feed, txn);
 			return;
@@ -466,6 +493,19 @@ lane_start(void)
 	lane.want_visit = true;
 }
 
+/* Fetches the values that rows of the last transactions wait for. */
+static void
+resolve_deferred(void)
+{
+	dlist_iter	iter;
+
+	catalog_enter();
+	cdc_toast_resolve();
+	catalog_leave();
+	dlist_foreach(iter, &lane.feeds)
+		dlist_container(CdcFeed, node, iter.cur)->deferred_bytes = 0;
+}
+
 static void
 lane_loop(void)
 {
@@ -485,7 +525,10 @@ lane_loop(void)
 
 		if (visit_is_due(now))
 			visit_catalog();
+		lane_honour_stops(NULL);
 		more = cdc_decode_some(DECODE_BUDGET_US);
+		if (cdc_toast_pending())
+			resolve_deferred();
 		now = GetCurrentTimestamp();
 		rewind_if_wanted();
 		more |= pump_scans();

@@ -40,6 +40,7 @@ extern CdcFeed *lane_find_feed(int64 job_id);
 extern void lane_forget_feed(CdcFeed *feed);
 extern size_t lane_feed_cap(void);
 extern void lane_pump_all(void);
+extern void lane_honour_stops(ReorderBufferTXN *txn);
 extern void lane_wait_for_room(CdcFeed *feed, ReorderBufferTXN *txn);
 
 /* stream.c: what is decoded, from core's callbacks to the feeds. */

@@ -24,6 +24,8 @@
 #include "access/xact.h"
 #include "base/compat.h"
 #include "base/guc.h"
+#include "base/leave.h"
+#include "base/session.h"
 #include "base/shmem.h"
 #include "catalog/pg_database.h"
 #include "miscadmin.h"
@@ -37,8 +39,6 @@
 #include "utils/timestamp.h"
 #include "wal/slot.h"
 #include "worker/launcher.h"
-#include "worker/leave.h"
-#include "worker/session.h"
 
 #define MAX_BACKOFF_MS		30000
 #define MAX_SWEEPS			4	/* looks at the same time */

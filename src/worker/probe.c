@@ -14,6 +14,7 @@
 #include "postgres.h"
 
 #include "base/guc.h"
+#include "base/leave.h"
 #include "fmgr.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
@@ -28,7 +29,6 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
-#include "worker/leave.h"
 #include "worker/probe.h"
 
 #define PROBE_MAGIC		0x63646370

@@ -100,7 +100,7 @@ lane_publish(TimestampTz now)
 		strlcpy(s->last_error, feed->last_error, sizeof(s->last_error));
 		trouble = current_trouble(feed);
 		s->in_trouble = trouble != NULL;
-		s->stopped = feed->mode == CDC_FEED_STOPPED;
+		s->stopped = feed->mode == CDC_FEED_STOPPED || feed->held;
 		describe(feed, s->running_status, sizeof(s->running_status));
 	}
 	LWLockRelease(cdc_shared->lock);

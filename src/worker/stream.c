@@ -15,6 +15,7 @@
 #include "encode/encode.h"
 #include "scan/scan.h"
 #include "table/relcache.h"
+#include "table/toast.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
@@ -114,11 +115,13 @@ stop_before(CdcFeed *feed)
 /*
  * An UPDATE that leaves an out-of-line value alone carries a pointer to it,
  * which must not be followed here.  The old row of REPLICA IDENTITY FULL has
- * the value itself.
+ * the value itself, and so has the old key.  False: something is missing.
  */
-static AttrNumber
+static bool
 fill_unchanged(CdcTable *table, bool have_old)
 {
+	bool		complete = true;
+
 	for (int i = 0; i < table->ntoastable; i++)
 	{
 		int			att = table->toastable[i] - 1;
@@ -128,10 +131,43 @@ fill_unchanged(CdcTable *table, bool have_old)
 			continue;
 		if (!have_old || table->old_nulls[att] ||
 			VARATT_IS_EXTERNAL_ONDISK(DatumGetPointer(table->old_values[att])))
-			return att + 1;
-		table->values[att] = table->old_values[att];
+			complete = false;
+		else
+			table->values[att] = table->old_values[att];
 	}
-	return 0;
+	return complete;
+}
+
+/*
+ * Appends a message whose value is fetched when the transaction is over.
+ * When its queue is full the feed is detached at once: nothing can leave
+ * before the end of the transaction, so waiting is of no use.
+ */
+static void
+append_deferred(CdcSubscriber *sub, ReorderBufferTXN *txn, CdcTable *table,
+				const CdcBuf *key)
+{
+	CdcFeed    *feed = sub->feed;
+	CdcBatch   *batch;
+
+	if (!feed->touched)
+		note_touched(feed);
+	if (feed->scan != NULL)
+		cdc_scan_record(feed->scan, sub->target, key->data, key->len);
+	if (!cdc_feed_begin_row(feed, txn))
+		return;
+	batch = cdc_feed_open_batch(feed);
+	(void) cdc_batch_add(batch, sub->topic);
+	feed->deferred_bytes += cdc_toast_defer(table, sub->encoder, batch,
+											batch->nmsgs - 1,
+											!feed->ops->forces_key_in_value,
+											feed->txn_hlc);
+	if (unlikely(cdc_feed_bytes(feed) >= lane_feed_cap()))
+	{
+		cdc_feed_detach(feed, txn);
+		feed->detaches = 0;
+		feed->rewind_at = 0;
+	}
 }
 
 static void
@@ -143,7 +179,7 @@ watched_change(CdcTable *table, ReorderBufferTXN *txn, Relation rel,
 	HeapTuple	oldtuple = NULL;
 	bool		key_moved = false;
 	bool		need_key = false;
-	AttrNumber	unchanged = 0;
+	bool		complete = true;
 
 	switch (change->action)
 	{
@@ -166,20 +202,19 @@ watched_change(CdcTable *table, ReorderBufferTXN *txn, Relation rel,
 	if (oldtuple != NULL)
 		heap_deform_tuple(oldtuple, desc, table->old_values, table->old_nulls);
 	if (change->action == REORDER_BUFFER_CHANGE_UPDATE && newtuple != NULL)
-		unchanged = fill_unchanged(table, oldtuple != NULL &&
-								   table->identity == CDC_IDENTITY_FULL);
+		complete = fill_unchanged(table, oldtuple != NULL);
 
 	/* The same key text serves all feeds of a table. */
 	for (int i = 0; i < table->nsubs && !need_key; i++)
 		need_key = table->subs[i].feed->scan != NULL;
 	key_old.len = key_new.len = 0;
-	if (newtuple != NULL && (need_key || oldtuple != NULL) && unchanged == 0)
+	if (newtuple != NULL && (need_key || oldtuple != NULL))
 		cdc_encode_key(table->subs[0].encoder, &key_new, table->values, table->nulls);
 	if (oldtuple != NULL)
 	{
 		cdc_encode_key(table->subs[0].encoder, &key_old, table->old_values,
 					   table->old_nulls);
-		key_moved = newtuple != NULL && unchanged == 0 &&
+		key_moved = newtuple != NULL &&
 			(key_old.len != key_new.len ||
 			 memcmp(key_old.data, key_new.data, key_old.len) != 0);
 	}
@@ -199,14 +234,6 @@ watched_change(CdcTable *table, ReorderBufferTXN *txn, Relation rel,
 			stop_before(feed);
 			continue;
 		}
-		if (unchanged != 0)
-		{
-			cdc_feed_end(feed, "the unchanged value of column \"%s\" of table \"%s\" is not available; set its REPLICA IDENTITY to FULL",
-						 NameStr(TupleDescAttr(desc, unchanged - 1)->attname),
-						 table->name);
-			stop_before(feed);
-			continue;
-		}
 		if (newtuple == NULL)
 			append_row(sub, txn, true, table->old_values, table->old_nulls, &key_old);
 		else
@@ -215,8 +242,12 @@ watched_change(CdcTable *table, ReorderBufferTXN *txn, Relation rel,
 				append_row(sub, txn, true, table->old_values, table->old_nulls, &key_old);
 
 			/* waiting for room may have detached it */
-			if (cdc_feed_takes(feed, txn))
+			if (!cdc_feed_takes(feed, txn))
+				continue;
+			if (complete)
 				append_row(sub, txn, false, table->values, table->nulls, &key_new);
+			else
+				append_deferred(sub, txn, table, &key_new);
 		}
 	}
 }
@@ -255,6 +286,7 @@ stream_change(ReorderBufferTXN *txn, Relation rel, ReorderBufferChange *change)
 	if (unlikely(++rows_since_service >= ROWS_PER_SERVICE))
 	{
 		rows_since_service = 0;
+		lane_honour_stops(txn);
 		lane_pump_all();
 	}
 }

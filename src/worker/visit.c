@@ -15,6 +15,7 @@
 
 #include "access/xact.h"
 #include "base/compat.h"
+#include "base/guc.h"
 #include "catalog/job.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
@@ -37,6 +38,9 @@
 
 #define VISIT_MS	2000	/* without a reason */
 #define AGAIN_MS	10		/* when something is waited for */
+#define PURGE_MS	3600000	/* between looks for jobs that ended long ago */
+
+static TimestampTz purged_at = 0;
 
 void
 catalog_enter(void)
@@ -109,6 +113,19 @@ load_position(CdcFeed *feed, const CdcCheckpoint *cp)
 		cdc_scan_begin(feed, cp->hlc);
 }
 
+static void
+release_hold(CdcFeed *feed)
+{
+	CdcFeedShared *s;
+
+	feed->held = false;
+	LWLockAcquire(cdc_shared->lock, LW_EXCLUSIVE);
+	s = cdc_shmem_feed(feed->job_id, MyDatabaseId, false);
+	if (s != NULL)
+		s->stop_requested = false;
+	LWLockRelease(cdc_shared->lock);
+}
+
 /* Sends nothing more and keeps the durable position. */
 static void
 stop_feed(CdcFeed *feed)
@@ -131,6 +148,7 @@ stop_feed(CdcFeed *feed)
 	cdc_scan_free(feed);
 	feed->durable = cp;
 	feed->mode = CDC_FEED_STOPPED;
+	release_hold(feed);
 	cdc_tables_reset_subscribers();
 }
 
@@ -225,11 +243,18 @@ finish_if_over(CdcFeed *feed)
 static void
 apply_request(CdcFeed *feed, const CdcJob *job)
 {
-	CdcJobStatus status = job->status;
+	CdcJobStatus status = feed->status;
 
-	feed->status = job->status;
 	switch (job->status)
 	{
+		case CDC_JOB_PAUSED:
+
+			/* done by a backend while no lane was there */
+			if (feed->mode != CDC_FEED_STOPPED && feed->mode != CDC_FEED_WAITING &&
+				feed->durable.resume_lsn != InvalidXLogRecPtr)
+				stop_feed(feed);
+			break;
+
 		case CDC_JOB_PAUSE_REQUESTED:
 			if (feed->mode == CDC_FEED_WAITING)
 				break;			/* it needs a position first */
@@ -246,7 +271,14 @@ apply_request(CdcFeed *feed, const CdcJob *job)
 			(void) cdc_job_apply(feed->job_id, CDC_EV_STOPPED, NULL, &status);
 			break;
 
+		case CDC_JOB_PENDING:
 		case CDC_JOB_RUNNING:
+			if (feed->held)
+			{
+				/* taken back before we read it */
+				release_hold(feed);
+				feed->rewind_at = feed->sink_open_at = 0;
+			}
 			if (feed->mode == CDC_FEED_STOPPED)
 			{
 				load_position(feed, &job->checkpoint);
@@ -271,8 +303,16 @@ store_start(CdcFeed *feed)
 	CdcCheckpoint cp = feed->durable;
 	CdcJobStatus status;
 
-	if (feed->mode == CDC_FEED_WAITING || cp.resume_lsn != InvalidXLogRecPtr)
+	if (feed->mode == CDC_FEED_WAITING)
 		return;
+	if (cp.resume_lsn != InvalidXLogRecPtr)
+	{
+		/* the row may have been locked when the position was written */
+		if (feed->status == CDC_JOB_PENDING &&
+			cdc_job_apply(feed->job_id, CDC_EV_STARTED, NULL, &status))
+			feed->status = status;
+		return;
+	}
 	cp.job_id = feed->job_id;
 	cp.version = feed->def->version;
 	cp.resume_lsn = feed->start_lsn;
@@ -347,6 +387,7 @@ visit_job(const CdcJob *job)
 		MemoryContextSwitchTo(old);
 	}
 
+	feed->status = job->status;
 	begin_unseen(feed);
 	store_start(feed);
 	apply_request(feed, job);
@@ -381,6 +422,11 @@ visit_catalog(void)
 
 		if (job->definition != NULL)
 			visit_job(job);
+	}
+	if (TimestampDifferenceExceeds(purged_at, lane.visited_at, PURGE_MS))
+	{
+		purged_at = lane.visited_at;
+		(void) cdc_job_purge();
 	}
 	catalog_leave();
 

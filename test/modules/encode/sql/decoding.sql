@@ -35,5 +35,6 @@ INSERT INTO d (id) VALUES (10);
 DROP TABLE d;
 DROP TYPE spot, color;
 DROP DOMAIN percent;
-SELECT regexp_replace(regexp_replace(data, '(.)\1{99,}', '<\1...>', 'g'), '(0123456789|abc\\")\1{99,}', '<\1...>', 'g') FROM pg_logical_slot_get_changes('cdc_encode_slot', NULL, NULL);
+SELECT replace(replace(replace(replace(data, repeat('0123456789', 1000), '<digits>'), repeat('v', 10000), '<v>'), repeat('e', 10000), '<e>'), repeat('abc\"', 10000), '<abc">')
+	FROM pg_logical_slot_get_changes('cdc_encode_slot', NULL, NULL);
 SELECT 'dropped' FROM pg_drop_replication_slot('cdc_encode_slot');

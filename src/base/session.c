@@ -7,8 +7,8 @@
  */
 #include "postgres.h"
 
+#include "base/session.h"
 #include "utils/guc.h"
-#include "worker/session.h"
 
 void
 cdc_session_pin_settings(void)

@@ -14,8 +14,8 @@
 
 #include <unistd.h>
 
+#include "base/leave.h"
 #include "storage/ipc.h"
-#include "worker/leave.h"
 
 static bool threads_started = false;
 

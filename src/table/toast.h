@@ -1,0 +1,37 @@
+/*-------------------------------------------------------------------------
+ * toast.h
+ *		Values that an UPDATE left alone and that are not in the WAL.
+ *
+ * Ladder, from best to last: the old row of REPLICA IDENTITY FULL (filled in
+ * by the stream itself); the row as it stands in the table now, if its
+ * pointer is the same; the marker CDC_UNAVAILABLE in place of the value.
+ *-------------------------------------------------------------------------
+ */
+#ifndef CDC_TOAST_H
+#define CDC_TOAST_H
+
+#include "postgres.h"
+
+#include "feed/batch.h"
+#include "table/relcache.h"
+
+/*
+ * Puts off the value of message "index" of a batch: its key is encoded, its
+ * value follows with cdc_toast_resolve().  table->values and nulls hold the
+ * new row, with pointers for what is missing.  Returns what the message will
+ * take, about.  Runs: decoding callback.
+ */
+extern size_t cdc_toast_defer(CdcTable *table, CdcRowEncoder *encoder,
+							CdcBatch *batch, uint32 index, bool key_beside,
+							CdcHlc updated);
+
+/* Are there messages that wait for their values? */
+extern bool cdc_toast_pending(void);
+
+/*
+ * Fetches what was put off and completes the messages.  Runs: main loop, in
+ * a transaction with an active snapshot, caches as of now.
+ */
+extern void cdc_toast_resolve(void);
+
+#endif							/* CDC_TOAST_H */
