@@ -47,7 +47,6 @@ SELECT try('kafka://h', '{"Compression": "RAR"}');
 SELECT try('kafka://h', '{"Compression": "LZ4", "CompressionLevel": 3}');
 SELECT try('kafka://h', '{"ClientID": "no blanks"}');
 SELECT try('kafka://h', '{"Version": "new"}');
-SELECT try('null://', '{"Nope": 1}');
 
 SET client_min_messages = warning;
 DROP SCHEMA kafka CASCADE;

@@ -49,6 +49,7 @@ SELECT 'cdc_regress/' || md5(clock_timestamp()::text) AS dir \gset
 SET ROLE cdc_regress_files;
 SELECT changefeed_create('{foo}', 'nodelocal://self/' || :'dir', '{"resolved": "10ms", "min_checkpoint_frequency": "10ms", "key_in_value": true}') AS job \gset
 RESET ROLE;
+SELECT changefeed_wait(:job);
 INSERT INTO foo VALUES (3, 'later');
 UPDATE foo SET b = NULL WHERE a = 3;
 DELETE FROM foo WHERE a = 1;

@@ -38,3 +38,10 @@ END $$;
 SELECT count(*) FROM cdc_sink.secret WHERE job_id >= 7600;
 SET client_min_messages = warning;
 DROP SCHEMA secrets CASCADE;
+-- nothing is left that would hold up a DROP DATABASE of the next run
+DO $$ BEGIN
+	FOR i IN 1..200 LOOP
+		EXIT WHEN NOT EXISTS (SELECT FROM pg_replication_slots WHERE database = current_database());
+		PERFORM pg_sleep(0.05);
+	END LOOP;
+END $$;

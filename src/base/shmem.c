@@ -203,6 +203,7 @@ cdc_shmem_lane(Oid dboid, bool create)
 	free_lane->decoded_lsn = InvalidXLogRecPtr;
 	free_lane->confirmed_lsn = InvalidXLogRecPtr;
 	free_lane->waits_for_pid = 0;
+	free_lane->poison_lsn = InvalidXLogRecPtr;
 	pg_atomic_write_u32(&free_lane->sleeping, 0);
 	pg_write_barrier();
 	free_lane->used = true;

@@ -52,6 +52,13 @@ typedef struct CdcLaneShared
 	pg_atomic_uint32 sleeping;	/* lane waits on its latch for WAL */
 	pg_atomic_uint32 requests;	/* bumped by pause, resume, cancel, create */
 
+	/*
+	 * The change whose encoding ended the last worker with an ERROR: it is
+	 * guarded when it comes again.
+	 */
+	XLogRecPtr	poison_lsn;		/* end of its transaction, 0: none */
+	uint64		poison_change;	/* its number in there */
+
 	/* Told by the lane now and then, for status views. */
 	XLogRecPtr	decoded_lsn;
 	XLogRecPtr	confirmed_lsn;

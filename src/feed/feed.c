@@ -13,6 +13,8 @@
  */
 #include "postgres.h"
 
+#include <sys/epoll.h>
+
 #include "base/compat.h"
 #include "base/guc.h"
 #include "feed/feed.h"
@@ -23,6 +25,17 @@
 /* A batch is sealed when it reaches this; one row may make it larger. */
 #define BATCH_BYTES			(128 * 1024)
 #define BATCH_SLACK			(16 * 1024)
+
+/* A message that is in the dead-letter table. */
+typedef struct CdcGivenUp
+{
+	char	   *topic;
+	XLogRecPtr	until;			/* passed for good when acked up to here */
+	uint32		len;
+	char		bytes[FLEXIBLE_ARRAY_MEMBER];
+} CdcGivenUp;
+
+int			cdc_feed_epoll_fd = -1;
 
 CdcFeed *
 cdc_feed_create(const CdcDefinition *def)
@@ -180,7 +193,8 @@ cdc_feed_open_batch(CdcFeed *feed)
 void
 cdc_feed_seal(CdcFeed *feed)
 {
-	if (feed->open == NULL || feed->open->nmsgs == 0)
+	if (feed->open == NULL ||
+		(feed->open->nmsgs == 0 && feed->open->end_lsn == InvalidXLogRecPtr))
 		return;
 	feed->open->counted = feed->open->buf.len;
 	feed->queued_bytes += feed->open->counted;
@@ -253,6 +267,61 @@ collect_acks(CdcFeed *feed)
 	}
 }
 
+static uint32
+message_bytes(const CdcMessage *msg)
+{
+	return (msg->key_len == CDC_LEN_NULL ? 0 : msg->key_len) +
+		(msg->val_len == CDC_LEN_NULL ? 0 : msg->val_len);
+}
+
+void
+cdc_feed_give_up(CdcFeed *feed, const CdcBatch *batch, const CdcMessage *msg)
+{
+	MemoryContext old = MemoryContextSwitchTo(feed->cxt);
+	uint32		len = message_bytes(msg);
+	CdcGivenUp *copy = MemoryContextAllocHuge(feed->cxt,
+											  offsetof(CdcGivenUp, bytes) + len);
+
+	copy->topic = pstrdup(msg->topic->name);
+	copy->until = Max(feed->queued_lsn, feed->partial_lsn);
+	copy->len = len;
+	memcpy(copy->bytes, batch->buf.data + msg->off, len);
+	feed->given_up = lappend(feed->given_up, copy);
+	MemoryContextSwitchTo(old);
+}
+
+/*
+ * Marks messages that were given up.  They stay on the list until they have
+ * been passed for good, since the sink may break once more before that.
+ */
+static void
+skip_given_up(CdcFeed *feed, CdcBatch *batch)
+{
+	ListCell   *lc;
+
+	foreach(lc, feed->given_up)
+	{
+		CdcGivenUp *copy = lfirst(lc);
+
+		if (feed->acked_lsn >= copy->until)
+		{
+			feed->given_up = foreach_delete_current(feed->given_up, lc);
+			pfree(copy->topic);
+			pfree(copy);
+			continue;
+		}
+		for (uint32 i = batch->nsubmitted; i < batch->nmsgs; i++)
+		{
+			CdcMessage *msg = &batch->msgs[i];
+
+			if (copy->len == message_bytes(msg) &&
+				strcmp(copy->topic, msg->topic->name) == 0 &&
+				memcmp(copy->bytes, batch->buf.data + msg->off, copy->len) == 0)
+				msg->flags |= CDC_MSG_SKIP;
+		}
+	}
+}
+
 void
 cdc_feed_pump(CdcFeed *feed)
 {
@@ -271,6 +340,8 @@ cdc_feed_pump(CdcFeed *feed)
 				break;
 			if (batch->nsubmitted < batch->nmsgs)
 			{
+				if (unlikely(feed->given_up != NIL))
+					skip_given_up(feed, batch);
 				feed->ops->submit(feed->sink, batch);
 				if (batch->nsubmitted < batch->nmsgs)
 					break;
@@ -312,6 +383,9 @@ cdc_feed_disconnect(CdcFeed *feed)
 		feed->sink_retries += feed->sink->retries;
 		feed->sink_messages += feed->sink->sent_messages;
 		feed->sink_bytes += feed->sink->sent_bytes;
+		if (feed->sink->event_fd >= 0)
+			(void) epoll_ctl(cdc_feed_epoll_fd, EPOLL_CTL_DEL,
+							 feed->sink->event_fd, NULL);
 		feed->ops->close(feed->sink);
 		feed->sink = NULL;
 	}

@@ -129,7 +129,13 @@ typedef struct CdcFeed
 	XLogRecPtr	seen_lsn;		/* WAITING: its creation lies before this */
 	TransactionId created_xid;	/* ACTIVE and not yet seen in the catalog */
 
-	/* Poison. */
+	/*
+	 * Messages in the dead-letter table that will be decoded again, because
+	 * the sink broke over them: copies, compared byte for byte.
+	 */
+	List	   *given_up;		/* CdcGivenUp */
+
+	/* For the status views. */
 	TimestampTz poison_at;		/* on_bad_message=retry: last try */
 	uint64		dead_letters;
 	uint64		scanned_rows;
@@ -137,6 +143,12 @@ typedef struct CdcFeed
 	TimestampTz last_error_time;
 	char		last_error[CDC_ERROR_SIZE];
 } CdcFeed;
+
+/*
+ * Descriptor in which the lane waits for the sinks; a sink's own descriptor
+ * leaves it before the sink is closed.
+ */
+extern int	cdc_feed_epoll_fd;
 
 /* Makes a feed from its definition; raises what is wrong with it. */
 extern CdcFeed *cdc_feed_create(const CdcDefinition *def);
@@ -190,6 +202,13 @@ extern void cdc_feed_end(CdcFeed *feed, const char *fmt,...) pg_attribute_printf
 
 /* Stops taking rows at this point of the stream. */
 extern void cdc_feed_detach(CdcFeed *feed, ReorderBufferTXN *txn);
+
+/*
+ * This message is not to be sent when it comes again (it is in the
+ * dead-letter table).
+ */
+extern void cdc_feed_give_up(CdcFeed *feed, const CdcBatch *batch,
+							 const CdcMessage *msg);
 
 /* Records trouble for the status view. */
 extern void cdc_feed_trouble(CdcFeed *feed, const char *text);

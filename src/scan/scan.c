@@ -8,6 +8,8 @@
  */
 #include "postgres.h"
 
+#include "access/transam.h"
+#include "access/xact.h"
 #include "base/compat.h"
 #include "base/guc.h"
 #include "feed/feed.h"
@@ -19,6 +21,7 @@
 #include "storage/procarray.h"
 #include "storage/shm_mq.h"
 #include "utils/memutils.h"
+#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 #include "wal/decode.h"
 
@@ -33,6 +36,7 @@ struct CdcScan
 	/* Decoded before C and perhaps not visible yet. */
 	TransactionId *unsettled;
 	int			nunsettled;
+	bool		looked;			/* note_hanging_commits() was called */
 
 	BackgroundWorkerHandle *handle; /* NULL: no worker */
 	dsm_segment *seg;
@@ -90,6 +94,33 @@ cdc_scan_note_xid(TransactionId xid)
 		}
 	}
 	recent[nrecent++] = xid;
+}
+
+/*
+ * A lane that started anew has not decoded itself what its predecessor did:
+ * whatever is committed by now and still in progress for everybody else may
+ * lie before C.  Runs: main loop, outside of a transaction.
+ */
+static void
+note_hanging_commits(CdcFeed *feed)
+{
+	CdcScan    *scan = feed->scan;
+	MemoryContext old = CurrentMemoryContext;
+	Snapshot	snapshot;
+
+	StartTransactionCommand();
+	snapshot = GetLatestSnapshot();
+	MemoryContextSwitchTo(feed->cxt);
+	scan->unsettled = repalloc(scan->unsettled, sizeof(TransactionId) *
+							   (scan->nunsettled + snapshot->xcnt + 1));
+	for (uint32 i = 0; i < snapshot->xcnt; i++)
+	{
+		if (TransactionIdDidCommit(snapshot->xip[i]))
+			scan->unsettled[scan->nunsettled++] = snapshot->xip[i];
+	}
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(old);
+	scan->looked = true;
 }
 
 void
@@ -332,6 +363,8 @@ cdc_scan_pump(CdcFeed *feed, size_t room)
 			feed->sink == NULL ||
 			GetCurrentTimestamp() < scan->start_at)
 			return false;
+		if (!scan->looked)
+			note_hanging_commits(feed);
 		scan->nunsettled = prune_settled(scan->unsettled, scan->nunsettled);
 		if (scan->nunsettled > 0)
 		{

@@ -241,7 +241,9 @@ submit_chunk(KafkaSink *k, CdcBatch *batch, KafkaHeld *held)
 		}
 		if (unlikely(kt->spread == 0 || kt->err != 0 || !kt->limits_settled))
 		{
-			cdc_kafka_kick(k);
+			/* A topic that was not there at the start; else it is on its way. */
+			if (kt->err == 0 && !k->limits_asked)
+				cdc_kafka_kick(k);
 			break;
 		}
 		if (unlikely(is_too_large(k, batch, m, kt)))
@@ -481,7 +483,7 @@ check_clocks(KafkaSink *k)
 		return;
 	if (k->fatal_ms != 0 && now - k->fatal_ms > FATAL_GRACE_MS)
 		cdc_kafka_break(k, "Kafka producer failed: %s", k->fatal);
-	if (k->inflight > 0 && now - k->progress_ms > STALL_MS &&
+	if (k->inflight > 0 && now - k->progress_ms > STALL_MS + k->linger_ms &&
 		now - k->stall_told_ms > STALL_MS)
 	{
 		k->stall_told_ms = now;
@@ -552,14 +554,15 @@ cdc_kafka_service(CdcSink *sink)
 			/* full, so it is readable */
 		}
 	}
+	k->wants_flush &= k->inflight > 0;
 	if (k->wants_flush)
-	{
-		k->wants_flush = k->inflight > 0;
 		rd_kafka_flush(k->rk, 1);
-	}
 }
 
-/* Only a feed with a long Flush.Frequency has anything to push. */
+/*
+ * Only a feed with a long Flush.Frequency has anything to push.  The library
+ * pushes while the call lasts, so it is repeated until all is out.
+ */
 static void
 kafka_flush(CdcSink *sink, CdcHlc floor)
 {
@@ -586,7 +589,8 @@ kafka_resolved(CdcSink *sink, const char *payload, size_t len, CdcHlc r)
 		if (kt->partitions == 0 || kt->err != 0)
 		{
 			k->starved = true;
-			cdc_kafka_kick(k);
+			if (kt->err == 0)
+				cdc_kafka_kick(k);
 			return false;
 		}
 	}
@@ -630,6 +634,7 @@ kafka_resolved(CdcSink *sink, const char *payload, size_t len, CdcHlc r)
 			dlist_next_node(&k->topics, k->resolved_topic) : NULL;
 	}
 	k->resolving = false;
+	kafka_flush(sink, r);
 	return true;
 }
 

@@ -126,7 +126,8 @@ open_sink_if_due(CdcFeed *feed, TimestampTz now)
 	struct epoll_event event;
 
 	if (feed->sink != NULL || feed->held || feed->uri == NULL || now < feed->sink_open_at ||
-		(feed->mode != CDC_FEED_ACTIVE && feed->mode != CDC_FEED_DETACHED) ||
+		feed->mode == CDC_FEED_WAITING || feed->mode == CDC_FEED_STOPPED ||
+		(feed->mode == CDC_FEED_ENDING && dlist_is_empty(&feed->queue)) ||
 		!cdc_sink_gone(feed->job_id))
 		return;
 
@@ -152,7 +153,7 @@ open_sink_if_due(CdcFeed *feed, TimestampTz now)
 	{
 		event.events = EPOLLIN;
 		event.data.fd = feed->sink->event_fd;
-		if (epoll_ctl(lane.epoll_fd, EPOLL_CTL_ADD, feed->sink->event_fd, &event) < 0)
+		if (epoll_ctl(cdc_feed_epoll_fd, EPOLL_CTL_ADD, feed->sink->event_fd, &event) < 0)
 			elog(ERROR, "could not watch a sink: %m");
 	}
 }
@@ -211,6 +212,8 @@ handle_poison(CdcFeed *feed, TimestampTz now)
 								   sink->poison_error);
 			catalog_leave();
 			msg->flags |= CDC_MSG_SKIP;
+			if (sink->broken)
+				cdc_feed_give_up(feed, batch, msg);
 			sink->poison_batch = NULL;
 			feed->dead_letters++;
 			cdc_feed_trouble(feed, sink->poison_error);
@@ -241,10 +244,10 @@ serve_feeds(TimestampTz now)
 		open_sink_if_due(feed, now);
 		cdc_feed_seal(feed);
 		cdc_feed_pump(feed);
+		if (feed->sink != NULL && feed->sink->poison_batch != NULL)
+			handle_poison(feed, now);
 		if (feed->sink != NULL && feed->sink->broken)
 			replace_sink(feed, now);
-		else if (feed->sink != NULL && feed->sink->poison_batch != NULL)
-			handle_poison(feed, now);
 		else if (feed->sink != NULL && feed->sink->error[0] == '\0' &&
 				 feed->dirty)
 			feed->sink_failures = 0;
@@ -529,6 +532,7 @@ lane_loop(void)
 		more = cdc_decode_some(DECODE_BUDGET_US);
 		if (cdc_toast_pending())
 			resolve_deferred();
+		stream_store_dead_letters();
 		now = GetCurrentTimestamp();
 		rewind_if_wanted();
 		more |= pump_scans();
@@ -564,13 +568,13 @@ lane_init(Oid dboid)
 	lane.turn_cxt = AllocSetContextCreate(TopMemoryContext, "cdc_sink turn",
 										  ALLOCSET_DEFAULT_SIZES);
 	MemoryContextSwitchTo(lane.turn_cxt);
-	lane.epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-	if (lane.epoll_fd < 0)
+	cdc_feed_epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	if (cdc_feed_epoll_fd < 0)
 		elog(ERROR, "could not create epoll descriptor: %m");
 	lane.wait_set = cdc_compat_wait_event_set(3);
 	AddWaitEventToSet(lane.wait_set, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch, NULL);
 	AddWaitEventToSet(lane.wait_set, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET, NULL, NULL);
-	AddWaitEventToSet(lane.wait_set, WL_SOCKET_READABLE, lane.epoll_fd, NULL, NULL);
+	AddWaitEventToSet(lane.wait_set, WL_SOCKET_READABLE, cdc_feed_epoll_fd, NULL, NULL);
 
 	LWLockAcquire(cdc_shared->lock, LW_EXCLUSIVE);
 	lane.shared = cdc_shmem_lane(dboid, true);
@@ -608,7 +612,10 @@ cdc_lane_main(Datum arg)
 		MemoryContextSwitchTo(TopMemoryContext);
 		error = CopyErrorData();
 		if (!ProcDiePending)
+		{
 			cdc_lane_report(error->message);
+			stream_note_poison();
+		}
 		PG_RE_THROW();
 	}
 	PG_END_TRY();

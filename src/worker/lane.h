@@ -27,7 +27,6 @@ typedef struct CdcLane
 	bool		in_callback;	/* a transaction is being decoded */
 	bool		extension_gone; /* last visit found no extension */
 
-	int			epoll_fd;		/* all sinks' descriptors */
 	WaitEventSet *wait_set;
 
 	TimestampTz idle_since;		/* without a live job; 0: has some */
@@ -45,6 +44,12 @@ extern void lane_wait_for_room(CdcFeed *feed, ReorderBufferTXN *txn);
 
 /* stream.c: what is decoded, from core's callbacks to the feeds. */
 extern void stream_init(void);
+
+/* The worker ends with an ERROR: remembers the change that was being encoded. */
+extern void stream_note_poison(void);
+
+/* Stores rows that could not be encoded.  Runs: main loop. */
+extern void stream_store_dead_letters(void);
 
 /* visit.c: jobs, between two drains. */
 extern void catalog_enter(void);

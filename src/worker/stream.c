@@ -11,8 +11,10 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "access/xact.h"
 #include "base/compat.h"
 #include "encode/encode.h"
+#include "miscadmin.h"
 #include "scan/scan.h"
 #include "table/relcache.h"
 #include "table/toast.h"
@@ -41,6 +43,24 @@ static CdcBuf key_new;
 static uint32 rows_since_service = 0;
 static ReorderBufferTXN *current_txn = NULL;
 
+/* The change at hand: its number in the transaction, and is it being encoded? */
+static uint64 change_number = 0;
+static bool encoding = false;
+static CdcBatch *open_message = NULL;	/* its last message is incomplete */
+
+/* A row that could not be encoded, for the dead-letter table. */
+typedef struct LostRow
+{
+	int64		job_id;
+	char	   *topic;
+	XLogRecPtr	lsn;
+	CdcHlc		updated;
+	char	   *error;
+} LostRow;
+
+static List *lost_rows = NIL;
+static MemoryContext lost_cxt;
+
 static void
 note_touched(CdcFeed *feed)
 {
@@ -61,6 +81,7 @@ stream_begin(ReorderBufferTXN *txn)
 {
 	lane.in_callback = true;
 	current_txn = txn;
+	change_number = 0;
 	ntouched = 0;
 }
 
@@ -83,6 +104,7 @@ append_row(CdcSubscriber *sub, ReorderBufferTXN *txn, bool is_delete,
 
 	batch = cdc_feed_open_batch(feed);
 	msg = cdc_batch_add(batch, sub->topic);
+	open_message = batch;
 	if (!feed->ops->forces_key_in_value)
 	{
 		start = batch->buf.len;
@@ -98,6 +120,7 @@ append_row(CdcSubscriber *sub, ReorderBufferTXN *txn, bool is_delete,
 	else
 		cdc_encode_upsert(sub->encoder, &batch->buf, values, nulls, feed->txn_hlc);
 	msg->val_len = (uint32) (batch->buf.len - start);
+	open_message = NULL;
 
 	if (unlikely(cdc_feed_bytes(feed) >= lane_feed_cap()))
 		lane_wait_for_room(feed, txn);
@@ -252,6 +275,119 @@ watched_change(CdcTable *table, ReorderBufferTXN *txn, Relation rel,
 	}
 }
 
+/* What becomes of a feed whose row cannot be encoded. */
+static void
+lose_row(CdcSubscriber *sub, ReorderBufferTXN *txn, const char *table,
+		 const char *error)
+{
+	CdcFeed    *feed = sub->feed;
+	LostRow    *row;
+	MemoryContext old;
+
+	if (feed->options->on_bad_message != CDC_BAD_MESSAGE_DEAD_LETTER)
+	{
+		cdc_feed_end(feed, "a row of table \"%s\" could not be encoded: %s",
+					 table, error);
+		stop_before(feed);
+		return;
+	}
+	old = MemoryContextSwitchTo(lost_cxt);
+	row = palloc0(sizeof(LostRow));
+	row->job_id = feed->job_id;
+	row->topic = pstrdup(sub->topic->name);
+	row->lsn = txn->end_lsn;
+	row->updated = feed->touched ? feed->txn_hlc : feed->queued_hlc;
+	row->error = pstrdup(error);
+	lost_rows = lappend(lost_rows, row);
+	MemoryContextSwitchTo(old);
+	feed->dead_letters++;
+}
+
+/*
+ * The change that ended the last worker.  A subtransaction is too dear for
+ * each row, but not for this one.  All feeds of the table are treated alike,
+ * also one that had its message already: it may get the row twice.
+ */
+static void
+guarded_change(CdcTable *table, ReorderBufferTXN *txn, Relation rel,
+			   ReorderBufferChange *change)
+{
+	MemoryContext cxt = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+
+	BeginInternalSubTransaction(NULL);
+	PG_TRY();
+	{
+		MemoryContextSwitchTo(cxt);
+		watched_change(table, txn, rel, change);
+		ReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(cxt);
+		CurrentResourceOwner = owner;
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+		CdcBatch   *batch = open_message;
+
+		MemoryContextSwitchTo(cxt);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(cxt);
+		CurrentResourceOwner = owner;
+		if (ProcDiePending)
+			ReThrowError(error);
+
+		if (batch != NULL)
+		{
+			/* cut off what is incomplete */
+			batch->nmsgs--;
+			batch->buf.len = batch->msgs[batch->nmsgs].off;
+			open_message = NULL;
+		}
+		ereport(LOG,
+				(errmsg("a row of table \"%s\" could not be encoded: %s",
+						table->name, error->message)));
+		for (int i = 0; i < table->nsubs; i++)
+		{
+			if (cdc_feed_takes(table->subs[i].feed, txn))
+				lose_row(&table->subs[i], txn, table->name, error->message);
+		}
+	}
+	PG_END_TRY();
+}
+
+void
+stream_note_poison(void)
+{
+	if (!encoding || current_txn == NULL)
+		return;
+	LWLockAcquire(cdc_shared->lock, LW_EXCLUSIVE);
+	lane.shared->poison_lsn = current_txn->end_lsn;
+	lane.shared->poison_change = change_number;
+	LWLockRelease(cdc_shared->lock);
+}
+
+void
+stream_store_dead_letters(void)
+{
+	ListCell   *lc;
+
+	if (lost_rows == NIL)
+		return;
+	catalog_enter();
+	foreach(lc, lost_rows)
+	{
+		LostRow    *row = lfirst(lc);
+
+		cdc_dead_letter_insert(row->job_id, row->topic, NULL, 0, NULL, 0,
+							   row->lsn, row->updated, row->error);
+	}
+	catalog_leave();
+	lost_rows = NIL;
+	MemoryContextReset(lost_cxt);
+}
+
 static void
 stream_change(ReorderBufferTXN *txn, Relation rel, ReorderBufferChange *change)
 {
@@ -275,11 +411,18 @@ stream_change(ReorderBufferTXN *txn, Relation rel, ReorderBufferChange *change)
 		return;
 	}
 
+	change_number++;
 	table = cdc_table_get(rel);
 	if (table->nsubs == 0)
 		return;
 	old = MemoryContextSwitchTo(row_cxt);
-	watched_change(table, txn, rel, change);
+	encoding = true;
+	if (unlikely(lane.shared->poison_lsn == txn->end_lsn &&
+				 lane.shared->poison_change == change_number))
+		guarded_change(table, txn, rel, change);
+	else
+		watched_change(table, txn, rel, change);
+	encoding = false;
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(row_cxt);
 
@@ -459,6 +602,8 @@ stream_init(void)
 
 	row_cxt = AllocSetContextCreate(TopMemoryContext, "cdc_sink row",
 									ALLOCSET_DEFAULT_SIZES);
+	lost_cxt = AllocSetContextCreate(TopMemoryContext, "cdc_sink lost rows",
+									 ALLOCSET_SMALL_SIZES);
 	definition_cxt = AllocSetContextCreate(TopMemoryContext, "cdc_sink definitions",
 										   ALLOCSET_SMALL_SIZES);
 	cdc_change_sink = &sink;

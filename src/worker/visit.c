@@ -411,6 +411,8 @@ visit_catalog(void)
 	{
 		lane.extension_gone = true;
 		catalog_leave();
+		dlist_foreach_modify(iter, &lane.feeds)
+			lane_forget_feed(dlist_container(CdcFeed, node, iter.cur));
 		return;
 	}
 	dlist_foreach_modify(iter, &lane.feeds)

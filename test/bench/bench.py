@@ -324,8 +324,10 @@ def latency():
     while quiet < 20:
         messages = consumer.consume(500, 0.002) if load.poll() is None else consumer.consume(500, 0.1)
         now = time.time()
-        got += [(now, m.value()) for m in messages if not m.error() and m.key()]
-        quiet = quiet + 1 if load.poll() is not None and not messages else 0
+        rows = [(now, m.value()) for m in messages if not m.error() and m.key()]
+        got += rows
+        # resolved messages, which have no key, never cease
+        quiet = quiet + 1 if load.poll() is not None and not rows else 0
     tps = [line for line in load.communicate()[0].splitlines() if line.startswith("tps")]
     os.unlink(script)
     consumer.close()

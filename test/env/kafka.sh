@@ -3,6 +3,7 @@
 #
 #   kafka.sh init DIR [secure] [key=value ...]   ports, certificates, format
 #   kafka.sh start|stop|kill9|restart DIR        data and ports are kept
+#   kafka.sh tool DIR CLASS ARGS...              one of the broker's own tools
 #
 # DIR/env holds the addresses as shell assignments: KAFKA (plaintext) and, for
 # a secure one, KAFKA_TLS, KAFKA_MTLS, KAFKA_SASL with the client's files.
@@ -199,6 +200,7 @@ if [ "${BASH_SOURCE[0]}" = "$0" ]; then
 		stop) kafka_stop "$1" ;;
 		kill9) kafka_kill9 "$1" ;;
 		restart) kafka_stop "$1"; kafka_start "$1" ;;
+		tool) kafka_java "$@" ;;
 		*) die "unknown command $cmd" ;;
 	esac
 fi

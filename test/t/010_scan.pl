@@ -13,7 +13,7 @@ use Test::More;
 my $rows = 110_000;
 my $node = new_cluster('scan');
 load_setup($node);
-load_fill($node, $rows);
+load_fill($node, $rows, 55_000);
 my $oracle = oracle_make($node);
 my $load = load_start($node, $rows, rate => 400);
 
@@ -63,7 +63,7 @@ my $job3 = create_feed($node,
 	"CREATE CHANGEFEED FOR TABLE acc, ord, doc INTO '$uri3' WITH updated, initial_scan='no'");
 my ($dir4, $uri4) = file_dir($node);
 my $job4 = create_feed($node,
-	"CREATE CHANGEFEED FOR TABLE acc, ord INTO '$uri4' WITH updated, initial_scan='only'");
+	"CREATE CHANGEFEED FOR TABLE acc, ord INTO '$uri4' WITH initial_scan='only'");
 ok(wait_status($node, $job4, 'succeeded'), 'a feed that is only a scan succeeds');
 
 load_stop($load);
@@ -86,20 +86,9 @@ my $n = 0;
 for my $msgs (\@m1, \@m2)
 {
 	$n++;
-	my (%replay, %twice, $t0);
-	for my $m (rows_of(@$msgs))
-	{
-		$t0 = $m->{updated} if !defined $t0 || hlc_cmp($m->{updated}, $t0) < 0;
-	}
-	for my $m (rows_of(@$msgs))
-	{
-		$twice{"$m->{topic} $m->{kt}"}++ if $m->{updated} eq $t0;
-		if (defined $m->{v}) { $replay{ $m->{topic} }{ $m->{kt} } = $m->{v}; }
-		else { delete $replay{ $m->{topic} }{ $m->{kt} }; }
-	}
-	is_deeply(\%replay, $state, "feed $n: messages replayed give the tables");
-	is(scalar(grep { $_ > 1 } values %twice), 0,
-		"feed $n: no key is sent twice by the scan");
+	ok_none([ replay_differences($msgs, $state) ],
+		"feed $n: messages replayed give the tables");
+	ok_none([ sent_twice_at_start($msgs) ], "feed $n: the scan sends no key twice");
 	check_guarantees($msgs, "feed $n", max => 0);
 }
 check_guarantees(\@m3, 'feed 3', max => 0);
@@ -107,10 +96,10 @@ ok_none([ resolved_by_arrival($dir1) ], 'feed 1: nothing comes late');
 ok_none([ resolved_by_arrival($dir2) ], 'feed 2: nothing comes late');
 
 # The export is a state of one moment: a row is in it once.
-my (%seen, %stamps);
-$seen{"$_->{topic} $_->{kt}"}++, $stamps{ $_->{updated} }++ for rows_of(quick_messages($dir4));
+my %seen;
+$seen{"$_->{topic} $_->{kt}"}++ for rows_of(quick_messages($dir4));
+ok(keys %seen > $rows, 'initial_scan=only: rows were sent');
 is(scalar(grep { $_ > 1 } values %seen), 0, 'initial_scan=only: each row once');
-is(scalar(keys %stamps), 1, 'initial_scan=only: one updated');
 
 $open->close;
 $prepared->close;

@@ -27,7 +27,8 @@ use Time::HiRes qw(stat time usleep);
 our @EXPORT = qw(
   load_setup load_fill load_start load_stop load_state
   oracle_make oracle_read check_exact check_complete_after
-  quick_messages resolved_by_arrival ok_none
+  quick_messages resolved_by_arrival
+  replay_differences sent_twice_at_start ok_none
   session lane_pid worker_pids kill_worker start_again wait_up wait_gone_pid
   wait_running_again
 );
@@ -86,14 +87,15 @@ SQL
 	return;
 }
 
-# load_fill($node, n): n rows in each table
+# load_fill($node, n, n2): n rows in acc, n2 in each of the others
 sub load_fill
 {
-	my ($node, $n) = @_;
+	my ($node, $n, $n2) = @_;
+	$n2 //= $n;
 	$node->safe_psql('postgres', <<SQL);
 INSERT INTO acc SELECT i, nextval('vers'), repeat('p', 30) FROM generate_series(1, $n) i;
-INSERT INTO ord SELECT i, 'b' || i, nextval('vers'), 'q' FROM generate_series(1, $n) i;
-INSERT INTO doc SELECT 'k' || i, nextval('vers'), 'r' FROM generate_series(1, $n) i;
+INSERT INTO ord SELECT i, 'b' || i, nextval('vers'), 'q' FROM generate_series(1, $n2) i;
+INSERT INTO doc SELECT 'k' || i, nextval('vers'), 'r' FROM generate_series(1, $n2) i;
 SQL
 	return;
 }
@@ -261,7 +263,7 @@ sub quick_messages
 		die "$f->{name} does not end in a line feed\n" unless $text =~ /\n\z/;
 		for my $line (split /\n/, $text)
 		{
-			$line =~ /^\{"after": (null|\{.*\}), "key": (\[.*?\]), "updated": "(\d+\.\d{10})"\}$/
+			$line =~ /^\{"after": (null|\{.*\}), "key": (\[.*?\])(?:, "updated": "(\d+\.\d{10})")?\}$/
 			  or die "unexpected line $line in $f->{name}";
 			my %m = (
 				topic => $topic,
@@ -286,6 +288,44 @@ sub resolved_by_arrival
 {
 	my ($dir) = @_;
 	return check_resolved(quick_messages($dir, arrival => 1));
+}
+
+# replay_differences(\@msgs, \%state): where the messages replayed do not
+# give this load_state()
+sub replay_differences
+{
+	my ($msgs, $state) = @_;
+	my (%replay, @bad);
+	for my $m (rows_of(@$msgs))
+	{
+		if (defined $m->{v}) { $replay{ $m->{topic} }{ $m->{kt} } = $m->{v}; }
+		else { delete $replay{ $m->{topic} }{ $m->{kt} }; }
+	}
+	for my $t (sort keys %$state)
+	{
+		my ($got, $want) = ($replay{$t} // {}, $state->{$t});
+		push @bad, "$t $_: not sent" for grep { !exists $got->{$_} } keys %$want;
+		push @bad, "$t $_: not in the table" for grep { !exists $want->{$_} } keys %$got;
+		push @bad, map { "$t $_: sent $got->{$_}, is $want->{$_}" }
+		  grep { exists $got->{$_} && $got->{$_} ne $want->{$_} } keys %$want;
+	}
+	return @bad;
+}
+
+# sent_twice_at_start(\@msgs): keys that the scan sent more than once
+sub sent_twice_at_start
+{
+	my (%n, $t0);
+	for my $m (rows_of(@{ $_[0] }))
+	{
+		$t0 = $m->{updated}
+		  if !defined $t0 || ($m->{updated} ne $t0 && hlc_cmp($m->{updated}, $t0) < 0);
+	}
+	for my $m (rows_of(@{ $_[0] }))
+	{
+		$n{"$m->{topic} $m->{kt}"}++ if $m->{updated} eq $t0;
+	}
+	return grep { $n{$_} > 1 } sort keys %n;
 }
 
 # ok_none(\@complaints, 'name')
@@ -335,7 +375,8 @@ sub check_exact
 	{
 		for my $m (@rows)
 		{
-			$t0 = $m->{updated} if $t0 eq '' || hlc_cmp($m->{updated}, $t0) < 0;
+			$t0 = $m->{updated}
+			  if $t0 eq '' || $m->{updated} ne $t0 && hlc_cmp($m->{updated}, $t0) < 0;
 		}
 	}
 	for my $m (@rows)
@@ -479,11 +520,21 @@ sub kill_worker
 	return kill $signal, $pid;
 }
 
-# After kill9 the old backends may hold the shared memory for a moment.
+# After kill9 the old processes hold the shared memory for a moment: they
+# are known by their working directory.
 sub start_again
 {
 	my ($node) = @_;
-	return poll_until(sub { $node->start(fail_ok => 1) }, 'server starts', 60);
+	my $data = $node->data_dir;
+	if (-e "$data/postmaster.pid")
+	{
+		my ($pid) = split /\n/, slurp_file("$data/postmaster.pid");
+		wait_gone_pid($pid, 30);
+	}
+	poll_until(
+		sub { !grep { (readlink($_) // '') eq $data } glob('/proc/[0-9]*/cwd') },
+		'processes of the old server end', 30);
+	return $node->start;
 }
 
 # wait_running_again($node, job): lane up and everything so far acknowledged

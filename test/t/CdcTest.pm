@@ -152,6 +152,7 @@ sub kafka_consume
 		'-o', 'beginning', '-e', '-q', '-J');
 	IPC::Run::run(\@cmd, '<', \undef, '>', \$out, '2>', \$err)
 	  or do { diag("kcat: $err"); return; };
+	utf8::decode($out);
 	my @msgs;
 	for my $line (split /\n/, $out)
 	{
@@ -255,6 +256,7 @@ sub resolved_of { return grep { defined $_->{resolved} } @_; }
 sub key_text
 {
 	my ($m) = @_;
+	return $m->{kt} if defined $m->{kt};
 	return defined $m->{key} ? $json->encode(decode_text($m->{key})) : '';
 }
 
@@ -262,6 +264,8 @@ sub key_text
 sub hlc_cmp
 {
 	my ($x, $y) = @_;
+	# as they are written nowadays: 19 digits and 10
+	return $x cmp $y if length($x) == 30 && length($y) == 30;
 	my @x = split /\./, $x;
 	my @y = split /\./, $y;
 	return
