@@ -5,6 +5,7 @@
  */
 #include "postgres.h"
 
+#include "api/hooks.h"
 #include "base/compat.h"
 #include "base/guc.h"
 #include "base/shmem.h"
@@ -26,6 +27,7 @@ _PG_init(void)
 	{
 		cdc_shmem_init();
 		cdc_launcher_register();
+		cdc_hooks_init();
 	}
 }
 

@@ -13,6 +13,7 @@
 #include "access/genam.h"
 #include "access/xlog.h"
 #include "access/xlogutils.h"
+#include "catalog/pg_database.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "replication/logical.h"
@@ -23,6 +24,7 @@
 #include "storage/proc.h"
 #include "storage/shm_mq.h"
 #include "utils/memutils.h"
+#include "utils/acl.h"
 #include "utils/resowner.h"
 #include "utils/wait_event.h"
 
@@ -205,6 +207,29 @@ cdc_compat_mq_send(shm_mq_handle *queue, Size len, const void *data)
 #if PG_VERSION_NUM < 150000
 #define MarkGUCPrefixReserved(prefix) EmitWarningsOnPlaceholders(prefix)
 #endif
+
+/* Arguments of ProcessUtility behind the query text. */
+#if PG_VERSION_NUM >= 140000
+#define CDC_UTILITY_ARGS \
+	bool readonly, ProcessUtilityContext context, ParamListInfo params, \
+	QueryEnvironment *env, DestReceiver *dest, QueryCompletion *qc
+#define CDC_UTILITY_PASS readonly, context, params, env, dest, qc
+#else
+#define CDC_UTILITY_ARGS \
+	ProcessUtilityContext context, ParamListInfo params, \
+	QueryEnvironment *env, DestReceiver *dest, QueryCompletion *qc
+#define CDC_UTILITY_PASS context, params, env, dest, qc
+#endif
+
+static inline bool
+cdc_compat_owns_database(Oid dboid, Oid role)
+{
+#if PG_VERSION_NUM >= 160000
+	return object_ownercheck(DatabaseRelationId, dboid, role);
+#else
+	return pg_database_ownercheck(dboid, role);
+#endif
+}
 
 /* Virtual generated columns came with 18. */
 #ifndef ATTRIBUTE_GENERATED_VIRTUAL

@@ -199,6 +199,7 @@ cdc_shmem_lane(Oid dboid, bool create)
 	free_lane->latch = NULL;
 	free_lane->failures = 0;
 	free_lane->not_before = 0;
+	free_lane->aside_until = 0;
 	free_lane->error[0] = '\0';
 	free_lane->decoded_lsn = InvalidXLogRecPtr;
 	free_lane->confirmed_lsn = InvalidXLogRecPtr;

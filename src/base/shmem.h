@@ -45,6 +45,7 @@ typedef struct CdcLaneShared
 	Latch	   *latch;			/* of the lane worker, NULL: none */
 	int			failures;		/* in a row, for the launcher's back-off */
 	TimestampTz not_before;		/* launcher: no restart before */
+	TimestampTz aside_until;	/* likewise: DROP DATABASE wants it away */
 	char		error[CDC_ERROR_SIZE];	/* why the last worker could not do
 										 * its work, "" if it could */
 

@@ -186,6 +186,27 @@ is_too_large(KafkaSink *k, CdcBatch *batch, const CdcMessage *m, KafkaTopic *kt)
 	return true;
 }
 
+/* Did the brokers refuse this message of a former producer?  Likewise. */
+static bool
+is_refused(KafkaSink *k, CdcBatch *batch, const CdcMessage *m, KafkaTopic *kt)
+{
+	size_t		key_len = m->key_len == CDC_LEN_NULL ? 0 : m->key_len;
+	size_t		len = m->val_len == CDC_LEN_NULL ? 0 : m->val_len;
+	rd_kafka_resp_err_t err;
+
+	if (likely(k->refused_bytes != (int64) (key_len + len)))
+		return false;
+	err = cdc_kafka_take_refused(k->sink.job_id, cdc_msg_key(batch, m), key_len,
+								 cdc_msg_value(batch, m), len);
+	if (err == 0)
+		return false;
+	k->refused_bytes = -1;
+	poison(k, batch, m - batch->msgs,
+		   "Kafka topic \"%s\" refuses a message of %zu bytes: %s", kt->name,
+		   key_len + len, rd_kafka_err2str(err));
+	return true;
+}
+
 /* Partition of a row's message: the same for the same key, for ever. */
 static int32
 partition_of(const KafkaTopic *kt, const char *key, uint32 key_len)
@@ -246,7 +267,8 @@ submit_chunk(KafkaSink *k, CdcBatch *batch, KafkaHeld *held)
 				cdc_kafka_kick(k);
 			break;
 		}
-		if (unlikely(is_too_large(k, batch, m, kt)))
+		if (unlikely(is_refused(k, batch, m, kt) ||
+					 is_too_large(k, batch, m, kt)))
 			break;
 		partition = partition_of(kt, cdc_msg_key(batch, m), m->key_len);
 		g = kt->bucket[partition];
@@ -331,24 +353,6 @@ kafka_submit(CdcSink *sink, CdcBatch *batch)
 
 /* ---- answers --------------------------------------------------------- */
 
-/* Index of a message that comes back from the library. */
-static uint32
-find_message(const CdcBatch *batch, const rd_kafka_message_t *msg)
-{
-	for (uint32 i = 0; i < batch->nmsgs; i++)
-	{
-		const CdcMessage *m = &batch->msgs[i];
-
-		if (m->flags & CDC_MSG_SKIP)
-			continue;
-		if (m->val_len != CDC_LEN_NULL ? cdc_msg_value(batch, m) == msg->payload :
-			msg->payload == NULL && m->key_len == msg->key_len &&
-			memcmp(cdc_msg_key(batch, m), msg->key, msg->key_len) == 0)
-			return i;
-	}
-	return 0;
-}
-
 /* The brokers will not have this message, which came with "count" others. */
 static void
 handle_failed(KafkaSink *k, const rd_kafka_message_t *msg, size_t count)
@@ -372,9 +376,8 @@ handle_failed(KafkaSink *k, const rd_kafka_message_t *msg, size_t count)
 		msg->err == RD_KAFKA_RESP_ERR_RECORD_LIST_TOO_LARGE;
 	if (refused && count == 1 && held != NULL)
 	{
-		poison(k, held->batch, find_message(held->batch, msg),
-			   "Kafka topic \"%s\" refuses a message of %zu bytes: %s", topic,
-			   msg->len + msg->key_len, words);
+		/* The producer is at its end; the next one will say which it is. */
+		cdc_kafka_learn_refused(k->sink.job_id, msg);
 		cdc_kafka_learn_batch_bytes(k->sink.job_id, 0);
 	}
 	else if (refused && count > 1)

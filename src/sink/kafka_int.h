@@ -59,6 +59,7 @@ typedef struct KafkaSink
 	double		linger_ms;
 	int			batch_bytes;
 	int			request_bytes;
+	int64		refused_bytes;	/* size of a message known as refused, or -1 */
 
 	int64		inflight;		/* messages in the library, of any kind */
 	int64		progress_ms;	/* last answer, or nothing in flight then */
@@ -95,6 +96,11 @@ extern void cdc_kafka_handle_limits(KafkaSink *k, rd_kafka_event_t *event);
 extern void cdc_kafka_check_limits(KafkaSink *k, int64 now);
 extern int	cdc_kafka_learnt_batch_bytes(int64 job_id);
 extern void cdc_kafka_learn_batch_bytes(int64 job_id, int bytes);
+extern void cdc_kafka_learn_refused(int64 job_id, const rd_kafka_message_t *msg);
+extern int64 cdc_kafka_refused_bytes(int64 job_id);
+extern rd_kafka_resp_err_t cdc_kafka_take_refused(int64 job_id, const char *key,
+												  size_t key_len, const char *value,
+												  size_t len);
 
 /* kafka_start.c */
 extern CdcSink *cdc_kafka_open(const CdcSinkConfig *config);

@@ -151,6 +151,7 @@ open_sink(const CdcSinkConfig *config, bool probing)
 	k->batch_bytes = kc->batch_bytes;
 	k->batch_bytes = Min(k->batch_bytes,
 						 cdc_kafka_learnt_batch_bytes(config->job_id));
+	k->refused_bytes = cdc_kafka_refused_bytes(config->job_id);
 	start_producer(k, kc);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(tmp);

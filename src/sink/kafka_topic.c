@@ -12,23 +12,28 @@
  */
 #include "postgres.h"
 
+#include "common/hashfn.h"
 #include "sink/kafka_int.h"
 
 /*
  * What a job's former producers have learnt: batches larger than this are
- * refused.  One entry for each job that met it.
+ * refused, and so is one message.  One entry for each job that met it.
  */
 typedef struct KafkaLearnt
 {
 	struct KafkaLearnt *next;
 	int64		job_id;
 	int			batch_bytes;
+	rd_kafka_resp_err_t refused;	/* why the message was, 0: none */
+	int64		refused_bytes;
+	uint64		refused_hash;
 } KafkaLearnt;
 
 static KafkaLearnt *learnt = NULL;
 
 #define LIMITS_TIMEOUT_MS	5000
 #define LIMITS_REFRESH_MS	300000
+#define LIMITS_POISON_MS	5000	/* while a message waits for a higher one */
 
 /* ---- what was learnt about a job's topics ---------------------------- */
 
@@ -51,6 +56,24 @@ cdc_kafka_learnt_batch_bytes(int64 job_id)
 	return l != NULL && l->batch_bytes > 0 ? l->batch_bytes : PG_INT32_MAX;
 }
 
+/* The job's entry, made if need be; NULL: out of memory. */
+static KafkaLearnt *
+make_learnt(int64 job_id)
+{
+	KafkaLearnt *l = find_learnt(job_id);
+
+	if (l == NULL)
+	{
+		l = calloc(1, sizeof(KafkaLearnt));
+		if (l == NULL)
+			return NULL;
+		l->job_id = job_id;
+		l->next = learnt;
+		learnt = l;
+	}
+	return l;
+}
+
 /*
  * The next producer of this job makes batches of so many bytes at most;
  * 0: as large as it likes.
@@ -58,20 +81,61 @@ cdc_kafka_learnt_batch_bytes(int64 job_id)
 void
 cdc_kafka_learn_batch_bytes(int64 job_id, int bytes)
 {
-	KafkaLearnt *l = find_learnt(job_id);
+	KafkaLearnt *l = make_learnt(job_id);
+
+	if (l != NULL)
+		l->batch_bytes = bytes;
+}
+
+static uint64
+message_hash(const void *key, size_t key_len, const void *value, size_t len)
+{
+	return hash_bytes_extended(value, (int) len,
+							   hash_bytes_extended(key, (int) key_len, 0));
+}
+
+/*
+ * The brokers have refused this message, which ends its producer.  The next
+ * one knows it and need not send it again to find out.
+ */
+void
+cdc_kafka_learn_refused(int64 job_id, const rd_kafka_message_t *msg)
+{
+	KafkaLearnt *l = make_learnt(job_id);
 
 	if (l == NULL)
-	{
-		if (bytes == 0)
-			return;
-		l = calloc(1, sizeof(KafkaLearnt));
-		if (l == NULL)
-			return;
-		l->job_id = job_id;
-		l->next = learnt;
-		learnt = l;
-	}
-	l->batch_bytes = bytes;
+		return;
+	l->refused = msg->err;
+	l->refused_bytes = msg->key_len + msg->len;
+	l->refused_hash = message_hash(msg->key, msg->key_len, msg->payload, msg->len);
+}
+
+/* Size of that message, or -1. */
+int64
+cdc_kafka_refused_bytes(int64 job_id)
+{
+	KafkaLearnt *l = find_learnt(job_id);
+
+	return l != NULL && l->refused != 0 ? l->refused_bytes : -1;
+}
+
+/*
+ * Is this the message that was refused, and why?  It is forgotten then: who
+ * sends it all the same will learn anew.
+ */
+rd_kafka_resp_err_t
+cdc_kafka_take_refused(int64 job_id, const char *key, size_t key_len,
+					   const char *value, size_t len)
+{
+	KafkaLearnt *l = find_learnt(job_id);
+	rd_kafka_resp_err_t err;
+
+	if (l == NULL || l->refused == 0 || l->refused_bytes != key_len + len ||
+		l->refused_hash != message_hash(key, key_len, value, len))
+		return 0;
+	err = l->refused;
+	l->refused = 0;
+	return err;
 }
 
 /* ---- topics ---------------------------------------------------------- */
@@ -294,7 +358,7 @@ cdc_kafka_check_limits(KafkaSink *k, int64 now)
 	if (k->limits_asked && now - k->limits_ms > LIMITS_TIMEOUT_MS + 1000)
 		settle_limits(k);
 	else if (!k->limits_asked && k->limits_ms != 0 &&
-			 now - k->limits_ms > LIMITS_REFRESH_MS)
+			 now - k->limits_ms > (k->sink.poison_batch ? LIMITS_POISON_MS : LIMITS_REFRESH_MS))
 		ask_limits(k);
 }
 

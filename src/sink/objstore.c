@@ -20,6 +20,8 @@
  */
 #include "postgres.h"
 
+#include <time.h>
+
 #include "base/guc.h"
 #include "sink/objstore.h"
 
@@ -102,6 +104,7 @@ cdc_objstore_create(CdcSink *sink, const CdcSinkConfig *config,
 					void (*put) (CdcSink *sink, CdcObject *object))
 {
 	CdcObjStore *store = calloc(1, sizeof(CdcObjStore));
+	struct timespec now;
 
 	if (store == NULL)
 		return NULL;
@@ -115,6 +118,14 @@ cdc_objstore_create(CdcSink *sink, const CdcSinkConfig *config,
 		free(store);
 		return NULL;
 	}
+
+	/*
+	 * Microseconds first: where files of two sessions have the same bound, as
+	 * after a crash, those of the later one sort later.
+	 */
+	clock_gettime(CLOCK_REALTIME, &now);
+	store->session = (((uint64) now.tv_sec * 1000000 + now.tv_nsec / 1000) << 12) |
+		(store->session & 0xfff);
 	return store;
 }
 

@@ -53,8 +53,9 @@ follow_decoder(CdcFeed *feed)
 {
 	XLogRecPtr	pos = cdc_decoder_position();
 
+	/* a rewind for others leaves "queued" at the decoder, "acked" behind */
 	if (feed->mode == CDC_FEED_ACTIVE && dlist_is_empty(&feed->queue) &&
-		pos > feed->queued_lsn)
+		pos >= feed->queued_lsn && pos > feed->acked_lsn)
 	{
 		feed->queued_lsn = feed->acked_lsn = pos;
 		feed->acked_hlc = feed->queued_hlc;
@@ -117,6 +118,8 @@ plan_checkpoint(CdcFeed *feed, TimestampTz now, bool caught_up, Due *due)
 	if (feed->durable.resume_lsn == InvalidXLogRecPtr ||
 		feed->mode == CDC_FEED_WAITING || feed->mode == CDC_FEED_STOPPED)
 		return false;
+	if (feed->mode == CDC_FEED_ENDING && dlist_is_empty(&feed->queue))
+		return false;			/* its position goes with its last state */
 	if (!feed->durable.scan_done && !cdc_scan_is_done(feed))
 		return false;			/* the durable position stays at C */
 
@@ -124,7 +127,6 @@ plan_checkpoint(CdcFeed *feed, TimestampTz now, bool caught_up, Due *due)
 	if (!scan_just_done &&
 		now - feed->checkpoint_at < feed->options->min_checkpoint_us)
 		return false;
-	follow_decoder(feed);
 
 	memset(due, 0, sizeof(Due));
 	due->feed = feed;
@@ -194,6 +196,7 @@ checkpoint_if_due(TimestampTz now, bool caught_up)
 		if (feed->mode == CDC_FEED_ACTIVE || feed->mode == CDC_FEED_ENDING ||
 			feed->mode == CDC_FEED_DETACHED)
 			flush_if_due(feed, now);
+		follow_decoder(feed);
 		if (n == max)
 		{
 			max = Max(max * 2, 16);

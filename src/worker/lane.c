@@ -57,6 +57,7 @@ lane_exit(int code, Datum arg)
 	LWLockAcquire(cdc_shared->lock, LW_EXCLUSIVE);
 	pg_atomic_write_u32(&lane.shared->sleeping, 0);
 	lane.shared->latch = NULL;
+	lane.shared->pid = 0;
 	if (lane.shared->state != CDC_LANE_CLOSED)
 		lane.shared->state = CDC_LANE_NONE;
 	LWLockRelease(cdc_shared->lock);
@@ -70,6 +71,7 @@ set_state(CdcLaneState state)
 	if (state == CDC_LANE_RUNNING)
 	{
 		lane.shared->error[0] = '\0';
+		lane.shared->wanted = false;	/* there it is */
 		lane.shared->waits_for_pid = 0;
 	}
 	if (state == CDC_LANE_CLOSED)
@@ -104,8 +106,8 @@ lane_forget_feed(CdcFeed *feed)
 }
 
 /* What one feed may hold: its own share, or its part of the lane's. */
-size_t
-lane_feed_cap(void)
+static void
+set_feed_cap(void)
 {
 	size_t		n = 0;
 	dlist_iter	iter;
@@ -115,7 +117,7 @@ lane_feed_cap(void)
 		if (dlist_container(CdcFeed, node, iter.cur)->mode != CDC_FEED_STOPPED)
 			n++;
 	}
-	return Min((size_t) cdc_feed_memory, (size_t) cdc_lane_memory / Max(n, 1)) * 1024;
+	lane.feed_cap = Min((size_t) cdc_feed_memory, (size_t) cdc_lane_memory / Max(n, 1)) * 1024;
 }
 
 /* The sink of a feed, if it can be had by now. */
@@ -234,7 +236,7 @@ lane_pump_all(void)
 static void
 serve_feeds(TimestampTz now)
 {
-	size_t		cap = lane_feed_cap();
+	size_t		cap = lane.feed_cap;
 	dlist_iter	iter;
 
 	dlist_foreach(iter, &lane.feeds)
@@ -265,7 +267,7 @@ serve_feeds(TimestampTz now)
 static bool
 pump_scans(void)
 {
-	size_t		room = lane_feed_cap() / 2;
+	size_t		room = lane.feed_cap / 2;
 	bool		more = false;
 	dlist_iter	iter;
 
@@ -328,7 +330,7 @@ lane_honour_stops(ReorderBufferTXN *txn)
 void
 lane_wait_for_room(CdcFeed *feed, ReorderBufferTXN *txn)
 {
-	size_t		cap = lane_feed_cap();
+	size_t		cap = lane.feed_cap;
 	uint64		acked = feed->acked_rows;
 	TimestampTz since = GetCurrentTimestamp();
 
@@ -529,6 +531,7 @@ lane_loop(void)
 		if (visit_is_due(now))
 			visit_catalog();
 		lane_honour_stops(NULL);
+		set_feed_cap();
 		more = cdc_decode_some(DECODE_BUDGET_US);
 		if (cdc_toast_pending())
 			resolve_deferred();

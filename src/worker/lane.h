@@ -18,6 +18,7 @@ typedef struct CdcLane
 {
 	CdcLaneShared *shared;
 	dlist_head	feeds;			/* CdcFeed */
+	size_t		feed_cap;		/* what one feed may hold, in bytes */
 	MemoryContext turn_cxt;		/* reset once a turn */
 
 	Oid			definition_relid;	/* of cdc_sink.definition */
@@ -37,7 +38,6 @@ extern CdcLane lane;
 /* lane.c */
 extern CdcFeed *lane_find_feed(int64 job_id);
 extern void lane_forget_feed(CdcFeed *feed);
-extern size_t lane_feed_cap(void);
 extern void lane_pump_all(void);
 extern void lane_honour_stops(ReorderBufferTXN *txn);
 extern void lane_wait_for_room(CdcFeed *feed, ReorderBufferTXN *txn);

@@ -269,7 +269,7 @@ launcher_turn(void)
 		wanted = lane->wanted;
 		sweep = lane->sweep;
 		dboid = lane->dboid;
-		not_before = lane->not_before;
+		not_before = Max(lane->not_before, lane->aside_until);
 		LWLockRelease(cdc_shared->lock);
 
 		if (!used)

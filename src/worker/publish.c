@@ -13,7 +13,7 @@
 #include "wal/decode.h"
 #include "worker/lane.h"
 
-#define PUBLISH_MS	100
+#define PUBLISH_MS	50
 
 static TimestampTz published_at = 0;
 

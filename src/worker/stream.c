@@ -122,7 +122,7 @@ append_row(CdcSubscriber *sub, ReorderBufferTXN *txn, bool is_delete,
 	msg->val_len = (uint32) (batch->buf.len - start);
 	open_message = NULL;
 
-	if (unlikely(cdc_feed_bytes(feed) >= lane_feed_cap()))
+	if (unlikely(cdc_feed_bytes(feed) >= lane.feed_cap))
 		lane_wait_for_room(feed, txn);
 }
 
@@ -185,7 +185,7 @@ append_deferred(CdcSubscriber *sub, ReorderBufferTXN *txn, CdcTable *table,
 											batch->nmsgs - 1,
 											!feed->ops->forces_key_in_value,
 											feed->txn_hlc);
-	if (unlikely(cdc_feed_bytes(feed) >= lane_feed_cap()))
+	if (unlikely(cdc_feed_bytes(feed) >= lane.feed_cap))
 	{
 		cdc_feed_detach(feed, txn);
 		feed->detaches = 0;

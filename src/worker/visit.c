@@ -217,7 +217,6 @@ finish_if_over(CdcFeed *feed)
 	{
 		event = feed->end_pauses || feed->options->on_error == CDC_ON_ERROR_PAUSE ?
 			CDC_EV_ERROR_PAUSE : CDC_EV_ERROR_FAIL;
-		feed->end_pauses = false;
 	}
 	else if (feed->end_error[0] != '\0' && feed->mode == CDC_FEED_ACTIVE &&
 			 feed->scan != NULL)
@@ -229,10 +228,16 @@ finish_if_over(CdcFeed *feed)
 	else
 		return;
 
-	stop_feed(feed);
+	/*
+	 * A request that is not committed yet holds the row: again later.  The
+	 * position, which may lie behind the TRUNCATE that is the end, goes with
+	 * the state or not at all.
+	 */
 	if (!cdc_job_apply(feed->job_id, event,
 					   feed->finished ? NULL : feed->end_error, &status))
 		return;
+	stop_feed(feed);
+	feed->end_pauses = false;
 	if (!feed->finished)
 		ereport(LOG,
 				(errmsg("changefeed " INT64_FORMAT " has ended: %s",
@@ -260,6 +265,8 @@ apply_request(CdcFeed *feed, const CdcJob *job)
 				break;			/* it needs a position first */
 			if (feed->durable.resume_lsn == InvalidXLogRecPtr)
 				break;
+			if (feed->mode == CDC_FEED_ENDING && dlist_is_empty(&feed->queue))
+				break;			/* has come to its end, which says why */
 			if (feed->mode != CDC_FEED_STOPPED)
 				stop_feed(feed);
 			(void) cdc_job_apply(feed->job_id, CDC_EV_STOPPED, NULL, &status);

@@ -15,12 +15,13 @@ my $seed = $ENV{CDC_SEED} // int(rand(1_000_000));
 srand($seed);
 diag("CDC_SEED=$seed");
 
-my $rows = 60_000;
+my $rows = 15_000;
 my $node = new_cluster('crashscan', conf => q{
 cdc_sink.idle_resolved_interval = 50ms
 });
 load_setup($node);
 load_fill($node, $rows, 5000);
+$node->safe_psql('postgres', 'CREATE TABLE hold (id int PRIMARY KEY)');
 my $oracle = oracle_make($node);
 my $load = load_start($node, $rows, rate => 300);
 
@@ -37,20 +38,21 @@ for my $day (@days)
 {
 	my ($what, $do) = @$day;
 	my ($dir, $uri) = file_dir($node);
-	my $job = create_feed($node,
-		"CREATE CHANGEFEED FOR TABLE acc, ord INTO '$uri' WITH updated, resolved");
 
-	# until there is a scan to hit, and then somewhere in it
-	poll_until(
-		sub {
-			$node->safe_psql('postgres',
-				"SELECT status = 'running' FROM changefeed_jobs WHERE job_id = $job") eq 't';
-		},
-		'the feed runs', 20);
-	usleep(rand(400_000));
+	# the scan stays behind its first table for as long as we like
+	my $hold = session($node);
+	$hold->query('BEGIN; LOCK TABLE hold IN ACCESS EXCLUSIVE MODE');
+	my $job = create_feed($node,
+		"CREATE CHANGEFEED FOR TABLE acc, hold, ord INTO '$uri' WITH updated, resolved");
+
+	ok( poll_until(sub { worker_pids($node, 'scan') }, 'a scan worker', 30),
+		"$what: there is a scan to hit");
+	usleep(rand(300_000));
+	$hold->query('COMMIT') if rand() < 0.5;
 	$do->() or $what .= ' (none was there)';
 	wait_up($node);
 	ok(lane_pid($node), "$what: the lane is there");
+	$hold->close;
 	push @feeds, [ $job, $dir, $what ];
 }
 load_stop($load);
