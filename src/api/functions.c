@@ -41,7 +41,6 @@
 #include "utils/pg_lsn.h"
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
-#include "utils/wait_event.h"
 #include "worker/probe.h"
 
 extern PGDLLEXPORT Datum changefeed_create(PG_FUNCTION_ARGS);

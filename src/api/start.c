@@ -35,7 +35,6 @@
 #include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
 #include "utils/timestamp.h"
-#include "utils/wait_event.h"
 
 /* The lane's entry as it was when looked at. */
 typedef struct LaneLook

@@ -24,9 +24,9 @@
 #include "storage/proc.h"
 #include "storage/shm_mq.h"
 #include "utils/memutils.h"
+#include "utils/rel.h"
 #include "utils/acl.h"
 #include "utils/resowner.h"
-#include "utils/wait_event.h"
 
 #if PG_VERSION_NUM < 130000
 #error "cdc_sink needs PostgreSQL 13 or newer"
@@ -229,6 +229,29 @@ cdc_compat_owns_database(Oid dboid, Oid role)
 #else
 	return pg_database_ownercheck(dboid, role);
 #endif
+}
+
+/* Stands before the declaration since 18, and pg_attribute_noreturn() is gone. */
+#ifndef pg_noreturn
+#define pg_noreturn pg_attribute_noreturn()
+#endif
+
+#if PG_VERSION_NUM < 170000
+#define AmBackgroundWorkerProcess() IsBackgroundWorker
+#endif
+
+/*
+ * The primary key if it is one that identifies rows, that is not a deferrable
+ * one, which rd_pkindex names, too, since 17.  After RelationGetIndexList().
+ */
+static inline Oid
+cdc_compat_primary_key(Relation rel)
+{
+#if PG_VERSION_NUM >= 170000
+	if (rel->rd_ispkdeferrable)
+		return InvalidOid;
+#endif
+	return rel->rd_pkindex;
 }
 
 /* Virtual generated columns came with 18. */

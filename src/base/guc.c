@@ -22,6 +22,7 @@ int			cdc_isolation_delay = 2000;
 int			cdc_start_timeout = 10000;
 int			cdc_sink_check_timeout = 10000;
 int			cdc_idle_resolved_interval = 1000;
+int			cdc_max_retained_wal = 0;
 int			cdc_job_retention = 14 * 24 * 3600;
 char	   *cdc_file_root = NULL;
 
@@ -64,6 +65,11 @@ cdc_guc_init(void)
 							"Sets the least time between resolved messages while no changes arrive.",
 							NULL, &cdc_idle_resolved_interval, 1000, 10, INT_MAX,
 							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
+	DefineCustomIntVariable("cdc_sink.max_retained_wal",
+							"Sets how much WAL a changefeed may hold back before it is given up.",
+							"A changefeed that falls further behind fails, so that the disk does not fill up. Zero means no limit.",
+							&cdc_max_retained_wal, 0, 0, INT_MAX / 2,
+							PGC_SIGHUP, GUC_UNIT_MB, NULL, NULL, NULL);
 	DefineCustomIntVariable("cdc_sink.job_retention",
 							"Sets how long finished changefeed jobs are kept.",
 							NULL, &cdc_job_retention, 14 * 24 * 3600, 0, INT_MAX,

@@ -16,6 +16,7 @@ extern int	cdc_isolation_delay;	/* ms, sighup */
 extern int	cdc_start_timeout;		/* ms, user */
 extern int	cdc_sink_check_timeout; /* ms, user */
 extern int	cdc_idle_resolved_interval; /* ms, sighup */
+extern int	cdc_max_retained_wal;	/* MB, sighup, 0: no limit */
 extern int	cdc_job_retention;		/* s, sighup: how long finished jobs stay */
 extern char *cdc_file_root;			/* superuser: root of nodelocal:// */
 

@@ -8,6 +8,8 @@
 
 #include "postgres.h"
 
+#include "base/compat.h"
+
 typedef enum CdcOptionKind
 {
 	CDC_OPT_FLAG,
@@ -50,7 +52,7 @@ typedef struct CdcOptionSpec
 extern const CdcOptionSpec *cdc_option_find(const char *name);
 
 /* Raises 22023 for a name that is no option, with a hint. */
-extern void cdc_option_unknown(const char *name) pg_attribute_noreturn();
+pg_noreturn extern void cdc_option_unknown(const char *name);
 
 /*
  * Canonical spelling of an enum's value; raises 22023 if it is none.

@@ -15,6 +15,7 @@
 #include "access/relation.h"
 #include "access/table.h"
 #include "access/transam.h"
+#include "base/compat.h"
 #include "catalog/catalog.h"
 #include "catalog/namespace.h"
 #include "catalog/partition.h"
@@ -242,12 +243,12 @@ check_identity(Relation rel)
 	const char *name = RelationGetRelationName(rel);
 
 	list_free(RelationGetIndexList(rel));	/* sets the two members below */
-	has_pk = OidIsValid(rel->rd_pkindex);
+	has_pk = OidIsValid(cdc_compat_primary_key(rel));
 
 	if (ident == REPLICA_IDENTITY_FULL ||
 		(ident == REPLICA_IDENTITY_DEFAULT && has_pk) ||
 		(ident == REPLICA_IDENTITY_INDEX && OidIsValid(rel->rd_replidindex) &&
-		 (!has_pk || rel->rd_pkindex == rel->rd_replidindex)))
+		 (!has_pk || cdc_compat_primary_key(rel) == rel->rd_replidindex)))
 		return;
 
 	if (has_pk)
@@ -278,7 +279,7 @@ check_partitions(Relation root)
 	bool		root_has_pk;
 
 	list_free(RelationGetIndexList(root));
-	root_has_pk = OidIsValid(root->rd_pkindex);
+	root_has_pk = OidIsValid(cdc_compat_primary_key(root));
 
 	relids = find_all_inheritors(RelationGetRelid(root), AccessShareLock, NULL);
 	foreach(lc, relids)
@@ -297,7 +298,7 @@ check_partitions(Relation root)
 		{
 			check_persistence(leaf);
 			check_identity(leaf);
-			if (OidIsValid(leaf->rd_pkindex) != root_has_pk)
+			if (OidIsValid(cdc_compat_primary_key(leaf)) != root_has_pk)
 				ereport(ERROR,
 						(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						 errmsg("primary key of partition \"%s\" is not that of table \"%s\"",

@@ -123,6 +123,8 @@ typedef struct CdcFeed
 	/* Why it ends; empty: it does not. */
 	char		end_error[CDC_ERROR_SIZE];
 	bool		end_pauses;		/* pause, whatever on_error says */
+	bool		end_fails;		/* fail, whatever on_error says */
+	bool		warned_of_wal;	/* it holds back much */
 	bool		finished;		/* scan-only feed came to its end */
 	bool		visited;		/* seen by the visit under way */
 	XLogRecPtr	check_lsn;		/* end not before the decoder is here */

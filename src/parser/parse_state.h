@@ -9,6 +9,7 @@
 
 #include "postgres.h"
 
+#include "base/compat.h"
 #include "catalog/options.h"
 #include "lib/stringinfo.h"
 #include "parser/statement.h"
@@ -41,12 +42,12 @@ typedef struct CdcParseState
 extern int	cdc_parser_errposition(CdcParseState *state, int location);
 
 /* Raises "<message> at or near ..." with what the scanner has at location. */
-extern void cdc_parser_error(CdcParseState *state, int location,
-							 const char *message) pg_attribute_noreturn();
+pg_noreturn extern void cdc_parser_error(CdcParseState *state, int location,
+										 const char *message);
 
 /* Raises 0A000 "<what> is not supported yet". */
-extern void cdc_parser_not_supported(CdcParseState *state, int location,
-									 const char *what, const char *hint) pg_attribute_noreturn();
+pg_noreturn extern void cdc_parser_not_supported(CdcParseState *state, int location,
+												 const char *what, const char *hint);
 
 /* A name of one to three parts out of a list of strings. */
 extern CdcTargetName *cdc_target_from_parts(List *parts);

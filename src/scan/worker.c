@@ -53,6 +53,7 @@ typedef struct ScanTable
 {
 	int			target;
 	Oid			relid;
+	char	   *columns;		/* "a, b" */
 	char	   *from;			/* "[ONLY] schema.table" */
 	int			nkeys;
 	char	  **keynames;		/* quoted */
@@ -91,6 +92,26 @@ send_rows(void)
 	cdc_buf_append_char(&message, CDC_SCAN_ROWS);
 }
 
+/* The columns to read: not the virtual ones, which the stream does not know. */
+static char *
+column_list(TupleDesc desc)
+{
+	StringInfoData list;
+
+	initStringInfo(&list);
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+
+		if (att->attisdropped ||
+			att->attgenerated == ATTRIBUTE_GENERATED_VIRTUAL)
+			continue;
+		appendStringInfo(&list, "%s%s", list.len > 0 ? ", " : "",
+						 quote_identifier(NameStr(att->attname)));
+	}
+	return list.data;
+}
+
 /* Looks the table up; a table that has gone is not an error of the scan. */
 static bool
 describe_table(ScanTable *table)
@@ -102,11 +123,12 @@ describe_table(ScanTable *table)
 	if (rel == NULL)
 		return false;
 	keyatts = cdc_table_key(rel, &table->nkeys, &identity);
+	table->columns = column_list(RelationGetDescr(rel));
 	table->from = psprintf("%s%s",
 						   rel->rd_rel->relkind == RELKIND_PARTITIONED_TABLE ? "" : "ONLY ",
 						   quote_qualified_identifier(get_namespace_name(RelationGetNamespace(rel)),
 													  RelationGetRelationName(rel)));
-	table->by_key = OidIsValid(rel->rd_pkindex);
+	table->by_key = OidIsValid(cdc_compat_primary_key(rel));
 	table->keynames = palloc(sizeof(char *) * Max(table->nkeys, 1));
 	table->keytypes = palloc(sizeof(Oid) * Max(table->nkeys, 1));
 	for (int i = 0; i < table->nkeys; i++)
@@ -126,7 +148,7 @@ chunk_query(const ScanTable *table, bool one_chunk)
 	StringInfoData sql;
 
 	initStringInfo(&sql);
-	appendStringInfo(&sql, "SELECT * FROM %s", table->from);
+	appendStringInfo(&sql, "SELECT %s FROM %s", table->columns, table->from);
 	if (one_chunk || !table->by_key)
 		return sql.data;
 	if (table->last != NULL)

@@ -443,7 +443,7 @@ cdc_file_writer_start(const char *dir, int64 job_id, uint64 session,
 								 CDC_FILE_TMP_PREFIX INT64_FORMAT "-", job_id);
 	snprintf(w->tmp_name + w->tmp_prefix_len,
 			 sizeof(w->tmp_name) - w->tmp_prefix_len,
-			 "%016" INT64_MODIFIER "x", session);
+			 "%08x%08x", (uint32) (session >> 32), (uint32) session);
 	dlist_init(&w->queue);
 	dlist_init(&w->done);
 	pthread_mutex_init(&w->mutex, NULL);

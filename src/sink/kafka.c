@@ -20,7 +20,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "miscadmin.h"
+#include "base/compat.h"
 #include "sink/kafka_int.h"
 
 /* Messages in the library; it needs some 300 bytes for each. */
@@ -647,7 +647,7 @@ kafka_check(const CdcUri *uri, const CdcOptions *options)
 	CdcKafkaConfig *config = cdc_kafka_config(uri, options);
 
 	/* Once, to the user who creates the feed. */
-	if (!config->acks_all && !IsBackgroundWorker)
+	if (!config->acks_all && !AmBackgroundWorkerProcess())
 		ereport(WARNING,
 				(errmsg("acknowledged rows can be lost when a Kafka broker fails"),
 				 errhint("Use RequiredAcks \"ALL\" in kafka_sink_config to be safe.")));

@@ -10,6 +10,7 @@
 
 #include "postgres.h"
 
+#include "base/compat.h"
 #include "catalog/options.h"
 #include "catalog/uri.h"
 
@@ -45,7 +46,7 @@ extern CdcKafkaConfig *cdc_kafka_config(const CdcUri *uri,
 extern void cdc_kafka_sink_config(CdcKafkaConfig *config, const char *json);
 extern void cdc_kafka_set(CdcKafkaConfig *config, const char *name,
 						  const char *value);
-extern void cdc_kafka_bad(const char *fmt,...) pg_attribute_printf(1, 2) pg_attribute_noreturn();
+pg_noreturn extern void cdc_kafka_bad(const char *fmt,...) pg_attribute_printf(1, 2);
 
 /* URI schemes the sink takes, NULL-terminated. */
 extern const char *const cdc_kafka_schemes[];

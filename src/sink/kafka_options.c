@@ -49,8 +49,7 @@ typedef struct SinkConfig
 	int64		backoff_us;
 } SinkConfig;
 
-static void
-bad_json(const char *fmt,...) pg_attribute_printf(1, 2) pg_attribute_noreturn();
+pg_noreturn static void bad_json(const char *fmt,...) pg_attribute_printf(1, 2);
 
 static void
 bad_json(const char *fmt,...)

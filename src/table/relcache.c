@@ -142,8 +142,8 @@ cdc_table_key(Relation rel, int *nkeys, CdcIdentity *identity)
 	Oid			index_oid = InvalidOid;
 
 	list_free(RelationGetIndexList(rel));	/* sets rd_pkindex, rd_replidindex */
-	if (OidIsValid(rel->rd_pkindex))
-		index_oid = rel->rd_pkindex;
+	if (OidIsValid(cdc_compat_primary_key(rel)))
+		index_oid = cdc_compat_primary_key(rel);
 	else if (replident == REPLICA_IDENTITY_INDEX)
 		index_oid = rel->rd_replidindex;
 
@@ -177,7 +177,7 @@ cdc_table_key(Relation rel, int *nkeys, CdcIdentity *identity)
 
 	if (replident == REPLICA_IDENTITY_FULL)
 		*identity = CDC_IDENTITY_FULL;
-	else if ((replident == REPLICA_IDENTITY_DEFAULT && OidIsValid(rel->rd_pkindex)) ||
+	else if ((replident == REPLICA_IDENTITY_DEFAULT && OidIsValid(cdc_compat_primary_key(rel))) ||
 			 (replident == REPLICA_IDENTITY_INDEX && OidIsValid(index_oid) &&
 			  rel->rd_replidindex == index_oid))
 		*identity = CDC_IDENTITY_KEY;
@@ -243,7 +243,7 @@ build_entry(CdcTable *table, Relation rel, CdcTable *old)
 	table->columns = fingerprint_columns(desc);
 	table->keyprint = fingerprint_key(table->nkeys, table->keyatts,
 									  table->identity,
-									  !OidIsValid(rel->rd_pkindex) &&
+									  !OidIsValid(cdc_compat_primary_key(rel)) &&
 									  rel->rd_rel->relreplident == REPLICA_IDENTITY_FULL);
 
 	table->toastable = palloc(sizeof(AttrNumber) * Max(desc->natts, 1));

@@ -125,9 +125,9 @@ fetch_current(Relation rel, const DeferredRow *row, const Datum *values,
 	bool		found;
 
 	list_free(RelationGetIndexList(rel));
-	if (!OidIsValid(rel->rd_pkindex))
+	if (!OidIsValid(cdc_compat_primary_key(rel)))
 		return false;
-	index = index_open(rel->rd_pkindex, AccessShareLock);
+	index = index_open(cdc_compat_primary_key(rel), AccessShareLock);
 	if (index->rd_index->indnkeyatts != row->nkeys)
 	{
 		index_close(index, AccessShareLock);

@@ -28,7 +28,6 @@
 #include "tcop/tcopprot.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
-#include "utils/wait_event.h"
 #include "worker/probe.h"
 
 #define PROBE_MAGIC		0x63646370

@@ -204,6 +204,38 @@ check_targets(CdcFeed *feed, const CdcJob *job)
 	}
 }
 
+/*
+ * A feed must not fill the disk: behind by more than the limit it is given
+ * up, and its error tells from where on changes were not sent.
+ */
+static void
+check_retention(CdcFeed *feed)
+{
+	uint64		limit = (uint64) cdc_max_retained_wal * 1024 * 1024;
+	uint64		behind;
+
+	if (limit == 0 || feed->durable.resume_lsn == InvalidXLogRecPtr ||
+		!cdc_decoder_is_open())
+		return;
+	behind = cdc_wal_flushed() - feed->durable.resume_lsn;
+	if (behind <= limit)
+	{
+		if (behind > limit / 5 * 4 && !feed->warned_of_wal)
+			ereport(WARNING,
+					(errmsg("changefeed " INT64_FORMAT " holds back " UINT64_FORMAT " MB of WAL",
+							feed->job_id, behind / (1024 * 1024)),
+					 errdetail("It is given up at %d MB (cdc_sink.max_retained_wal).",
+							   cdc_max_retained_wal)));
+		feed->warned_of_wal = behind > limit / 5 * 4;
+		return;
+	}
+	cdc_feed_end(feed, "held back more WAL than cdc_sink.max_retained_wal allows; changes after %X/%X were given up",
+				 LSN_FORMAT_ARGS(feed->durable.resume_lsn));
+	cdc_feed_disconnect(feed);	/* what is queued is not waited for */
+	feed->mode = CDC_FEED_ENDING;
+	feed->end_fails = true;
+}
+
 /* Brings a feed that has come to its end into its last state. */
 static void
 finish_if_over(CdcFeed *feed)
@@ -215,7 +247,8 @@ finish_if_over(CdcFeed *feed)
 		event = CDC_EV_FINISHED;
 	else if (feed->mode == CDC_FEED_ENDING && dlist_is_empty(&feed->queue))
 	{
-		event = feed->end_pauses || feed->options->on_error == CDC_ON_ERROR_PAUSE ?
+		event = !feed->end_fails &&
+			(feed->end_pauses || feed->options->on_error == CDC_ON_ERROR_PAUSE) ?
 			CDC_EV_ERROR_PAUSE : CDC_EV_ERROR_FAIL;
 	}
 	else if (feed->end_error[0] != '\0' && feed->mode == CDC_FEED_ACTIVE &&
@@ -399,6 +432,7 @@ visit_job(const CdcJob *job)
 	store_start(feed);
 	apply_request(feed, job);
 	check_targets(feed, job);
+	check_retention(feed);
 	finish_if_over(feed);
 }
 
