@@ -29,7 +29,6 @@
 #include "storage/procarray.h"
 #include "tcop/utility.h"
 #include "utils/timestamp.h"
-#include "utils/wait_event.h"
 
 /* How long a lane stays away, and how long we wait for it to go. */
 #define ASIDE_MS	10000

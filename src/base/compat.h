@@ -23,6 +23,7 @@
 #include "storage/latch.h"
 #include "storage/proc.h"
 #include "storage/shm_mq.h"
+#include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/acl.h"
@@ -230,6 +231,33 @@ cdc_compat_owns_database(Oid dboid, Oid role)
 	return pg_database_ownercheck(dboid, role);
 #endif
 }
+
+/* Decimal text of an integer and a zero byte; returns its length. */
+static inline int
+cdc_compat_ltoa(int32 value, char *dst)
+{
+#if PG_VERSION_NUM >= 140000
+	return pg_ltoa(value, dst);
+#else
+	pg_ltoa(value, dst);
+	return (int) strlen(dst);
+#endif
+}
+
+static inline int
+cdc_compat_lltoa(int64 value, char *dst)
+{
+#if PG_VERSION_NUM >= 140000
+	return pg_lltoa(value, dst);
+#else
+	pg_lltoa(value, dst);
+	return (int) strlen(dst);
+#endif
+}
+
+#ifndef LSN_FORMAT_ARGS
+#define LSN_FORMAT_ARGS(lsn) (uint32) ((lsn) >> 32), (uint32) (lsn)
+#endif
 
 /* Stands before the declaration since 18, and pg_attribute_noreturn() is gone. */
 #ifndef pg_noreturn

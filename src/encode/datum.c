@@ -145,19 +145,19 @@ encode_bool(CdcDatum *datum, CdcBuf *out, Datum value)
 static void
 encode_int2(CdcDatum *datum, CdcBuf *out, Datum value)
 {
-	out->len += pg_ltoa(DatumGetInt16(value), tail(out));
+	out->len += cdc_compat_ltoa(DatumGetInt16(value), tail(out));
 }
 
 static void
 encode_int4(CdcDatum *datum, CdcBuf *out, Datum value)
 {
-	out->len += pg_ltoa(DatumGetInt32(value), tail(out));
+	out->len += cdc_compat_ltoa(DatumGetInt32(value), tail(out));
 }
 
 static void
 encode_int8(CdcDatum *datum, CdcBuf *out, Datum value)
 {
-	out->len += pg_lltoa(DatumGetInt64(value), tail(out));
+	out->len += cdc_compat_lltoa(DatumGetInt64(value), tail(out));
 }
 
 static void

@@ -38,6 +38,7 @@ typedef struct CdcMessage
 	uint32		key_len;		/* CDC_LEN_NULL: null key */
 	uint32		val_len;		/* CDC_LEN_NULL: null value */
 	uint8		flags;
+	CdcHlc		hlc;			/* its stamp */
 } CdcMessage;
 
 typedef struct CdcBatch

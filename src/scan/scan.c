@@ -318,6 +318,7 @@ take_rows(CdcFeed *feed, size_t room)
 			continue;
 		batch = cdc_feed_open_batch(feed);
 		msg = cdc_batch_add(batch, topic);
+		msg->hlc = scan->t0;
 		if (key_beside)
 		{
 			cdc_buf_append(&batch->buf, key, key_len);

@@ -18,7 +18,6 @@
 #include "sink/kafka_int.h"
 #include "storage/latch.h"
 #include "utils/memutils.h"
-#include "utils/wait_event.h"
 
 /* ---- beginning and end ----------------------------------------------- */
 

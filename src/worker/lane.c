@@ -187,6 +187,14 @@ handle_poison(CdcFeed *feed, TimestampTz now)
 	switch (feed->options->on_bad_message)
 	{
 		case CDC_BAD_MESSAGE_FAIL:
+			/* what stands before it is sent first, if the sink still can */
+			if (!sink->broken &&
+				(batch != dlist_head_element(CdcBatch, node, &feed->queue) ||
+				 batch->nacked < sink->poison_index))
+			{
+				cdc_feed_flush(feed);
+				break;
+			}
 			cdc_feed_end(feed, "message for topic \"%s\" was refused: %s",
 						 msg->topic->name, sink->poison_error);
 			cdc_feed_disconnect(feed);
@@ -210,7 +218,7 @@ handle_poison(CdcFeed *feed, TimestampTz now)
 								   msg->key_len == CDC_LEN_NULL ? 0 : (int) msg->key_len,
 								   msg->val_len == CDC_LEN_NULL ? NULL : cdc_msg_value(batch, msg),
 								   msg->val_len == CDC_LEN_NULL ? 0 : (int) msg->val_len,
-								   batch->end_lsn, batch->end_hlc,
+								   batch->end_lsn, msg->hlc,
 								   sink->poison_error);
 			catalog_leave();
 			msg->flags |= CDC_MSG_SKIP;

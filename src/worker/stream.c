@@ -104,6 +104,7 @@ append_row(CdcSubscriber *sub, ReorderBufferTXN *txn, bool is_delete,
 
 	batch = cdc_feed_open_batch(feed);
 	msg = cdc_batch_add(batch, sub->topic);
+	msg->hlc = feed->txn_hlc;
 	open_message = batch;
 	if (!feed->ops->forces_key_in_value)
 	{
@@ -180,7 +181,7 @@ append_deferred(CdcSubscriber *sub, ReorderBufferTXN *txn, CdcTable *table,
 	if (!cdc_feed_begin_row(feed, txn))
 		return;
 	batch = cdc_feed_open_batch(feed);
-	(void) cdc_batch_add(batch, sub->topic);
+	cdc_batch_add(batch, sub->topic)->hlc = feed->txn_hlc;
 	feed->deferred_bytes += cdc_toast_defer(table, sub->encoder, batch,
 											batch->nmsgs - 1,
 											!feed->ops->forces_key_in_value,
