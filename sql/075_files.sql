@@ -40,7 +40,9 @@ GRANT EXECUTE ON FUNCTION changefeed_create TO cdc_regress_files;
 GRANT SELECT ON foo TO cdc_regress_files;
 SET ROLE cdc_regress_files;
 SELECT changefeed_create('{foo}', 'file:///tmp/cdc_regress_nowhere');
+\set VERBOSITY sqlstate
 SHOW cdc_sink.file_root;
+\set VERBOSITY default
 SET cdc_sink.file_root = '/';
 RESET ROLE;
 
@@ -65,7 +67,7 @@ WITH files AS (
 	SELECT day, name, pg_read_file(:'root' || '/' || day || '/' || name) AS content
 	FROM pg_ls_dir(:'root') AS day, pg_ls_dir(:'root' || '/' || day) AS name
 )
-SELECT line FROM files, string_to_table(content, E'\n') WITH ORDINALITY AS l (line, n)
+SELECT line FROM files, unnest(string_to_array(content, E'\n')) WITH ORDINALITY AS l (line, n)
 WHERE name LIKE '%.ndjson' AND line <> '' ORDER BY name COLLATE "C", n;
 SELECT count(*) > 0 AS some, bool_and(pg_read_file(:'root' || '/' || day || '/' || name) ~ '^\{"resolved":"\d+\.\d{10}"\}$') AS right
 FROM pg_ls_dir(:'root') AS day, pg_ls_dir(:'root' || '/' || day) AS name WHERE name LIKE '%.RESOLVED';

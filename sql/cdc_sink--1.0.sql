@@ -86,6 +86,14 @@ CREATE TABLE cdc_sink.dead_letter (
 	at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 
+-- Nobody but the owner of the extension and superusers, also not the roles
+-- pg_read_all_data and pg_write_all_data.
+ALTER TABLE cdc_sink.job ENABLE ROW LEVEL SECURITY;
+ALTER TABLE cdc_sink.definition ENABLE ROW LEVEL SECURITY;
+ALTER TABLE cdc_sink.secret ENABLE ROW LEVEL SECURITY;
+ALTER TABLE cdc_sink.checkpoint ENABLE ROW LEVEL SECURITY;
+ALTER TABLE cdc_sink.dead_letter ENABLE ROW LEVEL SECURITY;
+
 -- What the workers tell of the feeds of this database; no rows without them.
 CREATE FUNCTION cdc_sink.feed_stats(
 	OUT job_id bigint, OUT messages bigint, OUT bytes bigint,
@@ -193,7 +201,7 @@ SELECT j.job_id,
 	END AS high_water_timestamp,
 	CASE WHEN c.high_water_wall <> 0
 		THEN timestamptz 'epoch' +
-			c.high_water_wall / 1000 * interval '1 microsecond'
+			(c.high_water_wall / 1000)::float8 * interval '1 microsecond'
 	END AS readable_high_water_timestamptz,
 	j.error,
 	j.sink AS sink_uri,
@@ -215,11 +223,11 @@ SELECT j.job_id,
 		ELSE clock_timestamp() -
 			coalesce(f.acked_time, CASE WHEN c.hlc_wall <> 0
 				THEN timestamptz 'epoch' +
-					c.hlc_wall / 1000 * interval '1 microsecond' END)
+					(c.hlc_wall / 1000)::float8 * interval '1 microsecond' END)
 	END AS lag_time,
 	CASE
 		WHEN c.scan_done THEN 'done'
-		WHEN f.scanned_rows > 0 THEN f.scanned_rows || ' rows sent'
+		WHEN f.scanned_rows > 0 THEN f.scanned_rows::text || ' rows sent'
 	END AS scan_progress
 FROM cdc_sink.job j
 	JOIN cdc_sink.checkpoint c USING (job_id)

@@ -23,9 +23,11 @@ cdc_session_pin_settings(void)
 		{"search_path", "pg_catalog"},
 		{"lc_monetary", "C"},
 		{"row_security", "off"},
+		{"temp_file_limit", "-1"},
 		{"statement_timeout", "0"},
 		{"lock_timeout", "0"},
 		{"idle_in_transaction_session_timeout", "0"},
+		{"transaction_timeout", "0"},	/* since 17 */
 		{"synchronous_commit", "local"},
 		{"default_transaction_isolation", "read committed"},
 		{"default_transaction_read_only", "off"},
@@ -35,5 +37,8 @@ cdc_session_pin_settings(void)
 	};
 
 	for (int i = 0; i < lengthof(pinned); i++)
-		SetConfigOption(pinned[i][0], pinned[i][1], PGC_SUSET, PGC_S_OVERRIDE);
+	{
+		if (GetConfigOption(pinned[i][0], true, false) != NULL)
+			SetConfigOption(pinned[i][0], pinned[i][1], PGC_SUSET, PGC_S_OVERRIDE);
+	}
 }

@@ -54,8 +54,8 @@ typedef struct CdcLaneShared
 	pg_atomic_uint32 requests;	/* bumped by pause, resume, cancel, create */
 
 	/*
-	 * The change whose encoding ended the last worker with an ERROR: it is
-	 * guarded when it comes again.
+	 * The change whose encoding ended the last worker with an ERROR: all up
+	 * to it are guarded when they come again.
 	 */
 	XLogRecPtr	poison_lsn;		/* end of its transaction, 0: none */
 	uint64		poison_change;	/* its number in there */

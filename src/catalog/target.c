@@ -309,9 +309,8 @@ check_partitions(Relation root)
 		relation_close(leaf, NoLock);
 	}
 
-	/* no partitions yet: at least the key must be there */
-	if (list_length(relids) == 1 && !root_has_pk &&
-		root->rd_rel->relreplident != REPLICA_IDENTITY_FULL)
+	/* the initial scan takes its keys from the root */
+	if (!root_has_pk && root->rd_rel->relreplident != REPLICA_IDENTITY_FULL)
 		check_identity(root);
 	list_free(relids);
 }

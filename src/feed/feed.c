@@ -37,8 +37,8 @@ typedef struct CdcGivenUp
 
 int			cdc_feed_epoll_fd = -1;
 
-CdcFeed *
-cdc_feed_create(const CdcDefinition *def)
+static CdcFeed *
+feed_create(const CdcDefinition *def)
 {
 	MemoryContext cxt;
 	MemoryContext old;
@@ -81,6 +81,34 @@ cdc_feed_create(const CdcDefinition *def)
 	feed->durable.version = def->version;
 	feed->durable.scan_done = feed->options->initial_scan == CDC_SCAN_NO;
 	MemoryContextSwitchTo(old);
+	return feed;
+}
+
+CdcFeed *
+cdc_feed_try_create(const CdcDefinition *def, char *error, size_t error_size)
+{
+	MemoryContext cxt = CurrentMemoryContext;
+	CdcFeed    *volatile feed = NULL;
+
+	/*
+	 * Parsing takes no locks and opens nothing, so that what it raises needs
+	 * no subtransaction to be undone.
+	 */
+	PG_TRY();
+	{
+		feed = feed_create(def);
+	}
+	PG_CATCH();
+	{
+		ErrorData  *data;
+
+		MemoryContextSwitchTo(cxt);
+		data = CopyErrorData();
+		FlushErrorState();
+		strlcpy(error, data->message, error_size);
+		feed = NULL;
+	}
+	PG_END_TRY();
 	return feed;
 }
 
@@ -193,12 +221,20 @@ cdc_feed_open_batch(CdcFeed *feed)
 void
 cdc_feed_seal(CdcFeed *feed)
 {
-	if (feed->open == NULL ||
-		(feed->open->nmsgs == 0 && feed->open->end_lsn == InvalidXLogRecPtr))
+	CdcBatch   *batch = feed->open;
+
+	if (batch == NULL)
 		return;
-	feed->open->counted = feed->open->buf.len;
-	feed->queued_bytes += feed->open->counted;
 	feed->open = NULL;
+	if (batch->nmsgs == 0 && batch->end_lsn == InvalidXLogRecPtr)
+	{
+		/* its only row was taken back */
+		dlist_delete(&batch->node);
+		cdc_batch_unref(batch);
+		return;
+	}
+	batch->counted = batch->buf.len;
+	feed->queued_bytes += batch->counted;
 }
 
 size_t
@@ -399,7 +435,6 @@ cdc_feed_disconnect(CdcFeed *feed)
 	feed->open = NULL;
 	feed->queued_bytes = 0;
 	feed->resolved_pending = false;
-	feed->full_since = 0;
 	cdc_feed_set_position(feed, feed->acked_lsn, feed->acked_hlc);
 	cdc_scan_restart(feed);
 	for (int i = 0; i < feed->ntopics; i++)
@@ -433,9 +468,9 @@ cdc_feed_detach(CdcFeed *feed, ReorderBufferTXN *txn)
 	}
 	feed->touched = false;
 	feed->end_at_commit = false;
+	feed->lift_lsn = cdc_compat_flush_ptr();
 	feed->detaches++;
 	feed->rewind_at = TimestampTzPlusMilliseconds(now, delay);
-	feed->full_since = 0;
 	cdc_feed_seal(feed);
 }
 

@@ -43,6 +43,13 @@ typedef enum CdcFeedMode
 	CDC_FEED_STOPPED,			/* paused: only its position is kept */
 } CdcFeedMode;
 
+/* Key of a relation, as it was when the feed first took a row of it. */
+typedef struct CdcSeenKey
+{
+	Oid			relid;
+	char	   *keyprint;
+} CdcSeenKey;
+
 typedef struct CdcFeed
 {
 	dlist_node	node;			/* lane's list */
@@ -77,6 +84,8 @@ typedef struct CdcFeed
 	CdcHlc		acked_hlc;
 	TimestampTz acked_time;		/* commit time behind acked_lsn, 0: unknown */
 
+	List	   *seen_keys;		/* CdcSeenKey */
+
 	/* The transaction being decoded. */
 	bool		touched;
 	uint64		txn_rows;
@@ -94,8 +103,9 @@ typedef struct CdcFeed
 	uint64		acked_rows;		/* progress, for the stall clock */
 
 	/* Back-pressure. */
-	TimestampTz full_since;		/* 0: there is room */
-	uint64		full_acked_rows;	/* acked_rows when the clock was set */
+	XLogRecPtr	wait_lsn;		/* transaction the clock below is for */
+	TimestampTz wait_begin;		/* first wait in it */
+	int64		waited_us;		/* in all */
 	TimestampTz rewind_at;		/* detached: not before */
 	int			detaches;		/* in a row, for back-off */
 	bool		wants_rewind;
@@ -127,6 +137,7 @@ typedef struct CdcFeed
 	bool		warned_of_wal;	/* it holds back much */
 	bool		finished;		/* scan-only feed came to its end */
 	bool		visited;		/* seen by the visit under way */
+	bool		committing;		/* its creation was not visible before */
 	XLogRecPtr	check_lsn;		/* end not before the decoder is here */
 	XLogRecPtr	seen_lsn;		/* WAITING: its creation lies before this */
 	TransactionId created_xid;	/* ACTIVE and not yet seen in the catalog */
@@ -152,8 +163,12 @@ typedef struct CdcFeed
  */
 extern int	cdc_feed_epoll_fd;
 
-/* Makes a feed from its definition; raises what is wrong with it. */
-extern CdcFeed *cdc_feed_create(const CdcDefinition *def);
+/*
+ * Makes a feed from its definition.  NULL, with the reason, if this version
+ * of the extension can make nothing of it.
+ */
+extern CdcFeed *cdc_feed_try_create(const CdcDefinition *def,
+									char *error, size_t error_size);
 extern void cdc_feed_destroy(CdcFeed *feed);
 
 /* Puts all positions of a feed to one place, with an empty queue. */

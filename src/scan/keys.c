@@ -172,8 +172,10 @@ cdc_keys_add(CdcKeySet *set, int target, const char *key, size_t len)
 	set->end += sizeof(rec) + len;
 }
 
-uint64
-cdc_keys_count(const CdcKeySet *set)
+size_t
+cdc_keys_memory(const CdcKeySet *set)
 {
-	return hash_get_num_entries(set->entries);
+	/* element, its header, its share of the directory */
+	return (size_t) hash_get_num_entries(set->entries) *
+		(MAXALIGN(sizeof(KeyEntry)) + MAXALIGN(sizeof(HASHELEMENT)) + sizeof(void *));
 }

@@ -14,6 +14,7 @@ extern CdcKeySet *cdc_keys_create(void);
 extern void cdc_keys_free(CdcKeySet *set);
 extern void cdc_keys_add(CdcKeySet *set, int target, const char *key, size_t len);
 extern bool cdc_keys_contain(CdcKeySet *set, int target, const char *key, size_t len);
-extern uint64 cdc_keys_count(const CdcKeySet *set);
+/* Memory it takes, about. */
+extern size_t cdc_keys_memory(const CdcKeySet *set);
 
 #endif							/* CDC_KEYS_H */

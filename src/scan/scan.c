@@ -28,6 +28,9 @@
 /* A worker that could not be registered is tried again after this. */
 #define RETRY_MS	1000
 
+/* A worker whose rows nobody takes is let go after this. */
+#define STALL_MS	10000
+
 struct CdcScan
 {
 	CdcHlc		t0;
@@ -50,6 +53,9 @@ struct CdcScan
 	char	   *pending;		/* rows received and not yet handed over */
 	Size		pending_len;
 	Size		pending_off;
+	bool		keys_full;		/* more were changed than may be kept */
+	uint64		stalled_rows;
+	TimestampTz stalled_since;	/* rows wait for room; 0: they do not */
 	char		status[CDC_STATUS_SIZE];
 };
 
@@ -144,7 +150,10 @@ void
 cdc_scan_record(CdcScan *scan, int target, const char *key, size_t len)
 {
 	if (!scan->read_all || scan->pending != NULL)
+	{
 		cdc_keys_add(scan->keys, target, key, len);
+		scan->keys_full = cdc_keys_memory(scan->keys) > (size_t) cdc_lane_memory * 1024;
+	}
 }
 
 /* Lets the worker go, whatever it is doing. */
@@ -357,11 +366,18 @@ cdc_scan_pump(CdcFeed *feed, size_t room)
 
 	if (scan == NULL || scan->read_all || feed->mode != CDC_FEED_ACTIVE)
 		return false;
+	if (scan->keys_full)
+	{
+		cdc_feed_end(feed, "too many rows were changed during the initial scan; raise cdc_sink.lane_memory");
+		drop_worker(scan);
+		scan->read_all = true;
+		return false;
+	}
 	if (scan->queue == NULL)
 	{
 		/* the feed's row must be durable before a row at T0 leaves */
 		if (feed->durable.resume_lsn == InvalidXLogRecPtr ||
-			feed->sink == NULL ||
+			feed->sink == NULL || cdc_feed_bytes(feed) > room / 2 ||
 			GetCurrentTimestamp() < scan->start_at)
 			return false;
 		if (!scan->looked)
@@ -394,16 +410,38 @@ cdc_scan_pump(CdcFeed *feed, size_t room)
 			if (Max(cdc_decoder_position(), feed->queued_lsn) < scan->l_hi)
 				return false;
 			if (!take_rows(feed, room))
+			{
+				/*
+				 * The worker must not hold its lock and its snapshot for as
+				 * long as a sink is down: it starts over when there is room.
+				 */
+				TimestampTz now = GetCurrentTimestamp();
+
+				if (scan->stalled_since == 0 || scan->stalled_rows != feed->scanned_rows)
+				{
+					scan->stalled_since = now;
+					scan->stalled_rows = feed->scanned_rows;
+				}
+				else if (TimestampDifferenceExceeds(scan->stalled_since, now, STALL_MS))
+				{
+					cdc_scan_restart(feed);
+					strlcpy(scan->status, "initial scan waits for the sink",
+							sizeof(scan->status));
+				}
 				return false;
+			}
 		}
 		res = shm_mq_receive(scan->queue, &len, &data, true);
 		if (res == SHM_MQ_WOULD_BLOCK)
 			return false;
 		if (res == SHM_MQ_DETACHED || len < 1)
 		{
-			/* the worker died: it said why in the log; start over */
+			/*
+			 * The worker died and said why in the log: read again.  What is
+			 * queued stays, changes of the stream among it.
+			 */
 			cdc_feed_trouble(feed, "the initial scan's worker ended unexpectedly");
-			cdc_feed_disconnect(feed);
+			cdc_scan_restart(feed);
 			return false;
 		}
 		switch (*(char *) data)

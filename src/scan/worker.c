@@ -19,14 +19,21 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
 #include "access/relation.h"
+#include "access/stratnum.h"
+#include "access/transam.h"
 #include "access/xact.h"
 #include "base/compat.h"
+#include "base/err.h"
 #include "base/session.h"
 #include "catalog/job.h"
 #include "catalog/options.h"
+#include "catalog/pg_am.h"
+#include "catalog/pg_type.h"
 #include "catalog/uri.h"
 #include "encode/encode.h"
+#include "commands/defrem.h"
 #include "executor/spi.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
@@ -59,6 +66,7 @@ typedef struct ScanTable
 	char	  **keynames;		/* quoted */
 	Oid		   *keytypes;
 	bool		by_key;			/* can be read in chunks */
+	char	   *key;			/* fingerprint of all this */
 	Datum	   *last;			/* key of the last row sent, NULL at first */
 } ScanTable;
 
@@ -112,32 +120,88 @@ column_list(TupleDesc desc)
 	return list.data;
 }
 
-/* Looks the table up; a table that has gone is not an error of the scan. */
+/*
+ * Can the rows be read in the order of this index with the plain operators
+ * of SQL?  With another operator class, or a type whose operators are not
+ * those of pg_catalog, "greater than" and ORDER BY could mean two different
+ * orders, and rows would be passed over.
+ */
 static bool
-describe_table(ScanTable *table)
+index_order_is_plain(Oid index_oid)
+{
+	Relation	index = index_open(index_oid, AccessShareLock);
+	bool		plain = index->rd_rel->relam == BTREE_AM_OID;
+
+	for (int i = 0; plain && i < index->rd_index->indnkeyatts; i++)
+	{
+		Oid			type = index->rd_opcintype[i];
+		Oid			opfamily = index->rd_opfamily[i];
+		Oid			column = getBaseType(get_atttype(index->rd_index->indrelid,
+													 index->rd_index->indkey.values[i]));
+		Oid			dflt = GetDefaultOpClass(column, BTREE_AM_OID);
+		Oid			greater = get_opfamily_member(opfamily, type, type,
+												  BTGreaterStrategyNumber);
+
+		plain = OidIsValid(dflt) && OidIsValid(greater) &&
+			get_opclass_family(dflt) == opfamily &&
+			greater < FirstNormalObjectId && column < FirstNormalObjectId;
+		/* enums and arrays of them compare by functions of pg_catalog */
+		if (!plain && OidIsValid(greater) && greater < FirstNormalObjectId &&
+			get_typtype(column) == TYPTYPE_ENUM)
+			plain = true;
+	}
+	index_close(index, AccessShareLock);
+	return plain;
+}
+
+/*
+ * Looks the table up; a table that has gone is not an error of the scan.  A
+ * key that is not what it was when the last chunk was read is one: the last
+ * key could not be compared with what follows.
+ */
+static bool
+describe_table(ScanTable *table, MemoryContext cxt)
 {
 	Relation	rel = try_relation_open(table->relid, AccessShareLock);
 	CdcIdentity identity;
 	AttrNumber *keyatts;
+	MemoryContext old;
+	char	   *key;
+	StringInfoData buf;
+	Oid			pkindex;
 
 	if (rel == NULL)
 		return false;
+	old = MemoryContextSwitchTo(cxt);
 	keyatts = cdc_table_key(rel, &table->nkeys, &identity);
-	table->columns = column_list(RelationGetDescr(rel));
 	table->from = psprintf("%s%s",
 						   rel->rd_rel->relkind == RELKIND_PARTITIONED_TABLE ? "" : "ONLY ",
 						   quote_qualified_identifier(get_namespace_name(RelationGetNamespace(rel)),
 													  RelationGetRelationName(rel)));
-	table->by_key = OidIsValid(cdc_compat_primary_key(rel));
+	table->columns = column_list(RelationGetDescr(rel));
+	pkindex = cdc_compat_primary_key(rel);
+	table->by_key = OidIsValid(pkindex) && index_order_is_plain(pkindex);
 	table->keynames = palloc(sizeof(char *) * Max(table->nkeys, 1));
 	table->keytypes = palloc(sizeof(Oid) * Max(table->nkeys, 1));
+	initStringInfo(&buf);
 	for (int i = 0; i < table->nkeys; i++)
 	{
 		Form_pg_attribute att = TupleDescAttr(RelationGetDescr(rel), keyatts[i] - 1);
 
 		table->keynames[i] = pstrdup(quote_identifier(NameStr(att->attname)));
 		table->keytypes[i] = att->atttypid;
+		appendStringInfo(&buf, "%d %u %d %u,", att->attnum, att->atttypid,
+						 att->atttypmod, att->attcollation);
 	}
+	appendStringInfo(&buf, "%u %d", pkindex, table->by_key);
+	key = buf.data;
+	if (table->last != NULL && strcmp(key, table->key) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the key of table \"%s\" has changed during the initial scan",
+						RelationGetRelationName(rel))));
+	table->key = key;
+	MemoryContextSwitchTo(old);
 	relation_close(rel, NoLock);
 	return true;
 }
@@ -308,6 +372,8 @@ scan_tables(const CdcScanHeader *header, const CdcJob *job, MemoryContext cxt)
 		memset(&table, 0, sizeof(table));
 		table.target = i;
 		table.relid = def->targets[i].relid;
+		if (table.relid < FirstNormalObjectId)
+			elog(ERROR, "changefeeds do not read system tables");
 		while (more)
 		{
 			Oid			user;
@@ -339,7 +405,7 @@ scan_tables(const CdcScanHeader *header, const CdcJob *job, MemoryContext cxt)
 			PushActiveSnapshot(GetTransactionSnapshot());
 			l_hi = cdc_compat_log_message("cdc_sink", "scan", 4);
 			send_chunk(i, l_hi);
-			if (describe_table(&table))
+			if (describe_table(&table, cxt))
 			{
 				uint64		rows;
 
@@ -437,11 +503,11 @@ cdc_scan_main(Datum arg)
 
 		/*
 		 * A lost right or a row that cannot be encoded ends the feed; being
-		 * told to go does not.
+		 * told to go, or short of memory or disk, does not.
 		 */
 		MemoryContextSwitchTo(cxt);
 		error = CopyErrorData();
-		if (error->sqlerrcode != ERRCODE_ADMIN_SHUTDOWN && !ProcDiePending)
+		if (!cdc_error_is_passing(error->sqlerrcode) && !ProcDiePending)
 		{
 			message.len = 0;
 			cdc_buf_append_char(&message, CDC_SCAN_ERROR);

@@ -473,7 +473,6 @@ cdc_kafka_config(const CdcUri *uri, const CdcOptions *options)
 	cdc_kafka_set(config, "socket.nagle.disable", "true");
 	cdc_kafka_set(config, "socket.keepalive.enable", "true");
 	cdc_kafka_set(config, "socket.timeout.ms", "30000");
-	cdc_kafka_set(config, "socket.connection.setup.timeout.ms", "10000");
 	cdc_kafka_set(config, "reconnect.backoff.ms", "100");
 	cdc_kafka_set(config, "reconnect.backoff.max.ms", "2000");
 	return config;

@@ -51,6 +51,8 @@ make_conf(KafkaSink *k, const CdcKafkaConfig *config)
 	SET("message.max.bytes", "1000000000");
 	SET("queue.buffering.max.kbytes", "2097151");
 	SET("queue.buffering.max.messages", "100000");
+	if (rd_kafka_version() >= 0x01070000)
+		SET("socket.connection.setup.timeout.ms", "10000");
 	SET("log.queue", "true");
 	SET("log_level", "6");
 #undef SET

@@ -163,11 +163,11 @@ null_service(CdcSink *sink)
 	uint64		expirations;
 	int64		now;
 
-	if (dlist_is_empty(&ns->waiting))
-		return;
 	while (read(sink->event_fd, &expirations, sizeof(expirations)) < 0 &&
 		   errno == EINTR)
 		;
+	if (dlist_is_empty(&ns->waiting))
+		return;
 	now = now_us(ns);
 	while (!dlist_is_empty(&ns->waiting))
 	{

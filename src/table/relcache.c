@@ -207,8 +207,8 @@ fingerprint_columns(TupleDesc desc)
 }
 
 static char *
-fingerprint_key(int nkeys, const AttrNumber *keyatts, CdcIdentity identity,
-				bool all_columns)
+fingerprint_key(TupleDesc desc, int nkeys, const AttrNumber *keyatts,
+				CdcIdentity identity, bool all_columns)
 {
 	StringInfoData buf;
 
@@ -218,7 +218,11 @@ fingerprint_key(int nkeys, const AttrNumber *keyatts, CdcIdentity identity,
 		appendStringInfoString(&buf, "*");
 	else
 		for (int i = 0; i < nkeys; i++)
-			appendStringInfo(&buf, " %d", keyatts[i]);
+		{
+			Form_pg_attribute att = TupleDescAttr(desc, keyatts[i] - 1);
+
+			appendStringInfo(&buf, " %d/%u", keyatts[i], att->atttypid);
+		}
 	return buf.data;
 }
 
@@ -241,7 +245,7 @@ build_entry(CdcTable *table, Relation rel, CdcTable *old)
 	table->permanent = rel->rd_rel->relpersistence == RELPERSISTENCE_PERMANENT;
 	table->keyatts = cdc_table_key(rel, &table->nkeys, &table->identity);
 	table->columns = fingerprint_columns(desc);
-	table->keyprint = fingerprint_key(table->nkeys, table->keyatts,
+	table->keyprint = fingerprint_key(desc, table->nkeys, table->keyatts,
 									  table->identity,
 									  !OidIsValid(cdc_compat_primary_key(rel)) &&
 									  rel->rd_rel->relreplident == REPLICA_IDENTITY_FULL);
@@ -303,8 +307,8 @@ refresh(CdcTable *table, Relation rel)
 		table->subs = subs;
 		table->built = true;
 	}
-	if (table->built && old.built && strcmp(old.keyprint, table->keyprint) != 0)
-		hooks->key_changed(table);
+	if (table->built)
+		hooks->key_seen(table);
 	retire(old.cxt);
 }
 

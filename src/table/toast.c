@@ -23,13 +23,17 @@
 #include "access/relation.h"
 #include "access/stratnum.h"
 #include "access/tableam.h"
+#include "access/xact.h"
 #include "base/compat.h"
+#include "base/err.h"
 #include "executor/tuptable.h"
 #include "lib/ilist.h"
+#include "miscadmin.h"
 #include "table/toast.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
+#include "utils/resowner.h"
 #include "utils/snapmgr.h"
 
 typedef struct DeferredRow
@@ -41,6 +45,7 @@ typedef struct DeferredRow
 	CdcHlc		updated;
 	Oid			relid;
 	int			nkeys;
+	struct CdcFeed *feed;
 	CdcRowEncoder *encoder;
 	HeapTuple	tuple;
 	TupleDesc	desc;
@@ -57,7 +62,7 @@ cdc_toast_pending(void)
 }
 
 size_t
-cdc_toast_defer(CdcTable *table, CdcRowEncoder *encoder, CdcBatch *batch,
+cdc_toast_defer(CdcTable *table, const CdcSubscriber *sub, CdcBatch *batch,
 				uint32 index, bool key_beside, CdcHlc updated)
 {
 	MemoryContext old;
@@ -90,7 +95,8 @@ cdc_toast_defer(CdcTable *table, CdcRowEncoder *encoder, CdcBatch *batch,
 	row->relid = table->relid;
 	row->nkeys = table->nkeys;
 	row->keyatts = table->keyatts;
-	row->encoder = encoder;
+	row->feed = sub->feed;
+	row->encoder = sub->encoder;
 	row->desc = table->desc;
 	row->tuple = heap_form_tuple(table->desc, table->values, table->nulls);
 	dlist_push_tail(&deferred, &row->node);
@@ -230,8 +236,47 @@ complete_message(DeferredRow *row, const Datum *values, const bool *nulls,
 	batch->deferred--;
 }
 
+/* The same; a row that cannot be encoded is told to the lane. */
+static void
+complete_guarded(DeferredRow *row, const Datum *values, const bool *nulls,
+				 const bool *unavailable, CdcLostRow lost)
+{
+	MemoryContext cxt = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	size_t		len = row->batch->buf.len;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(cxt);
+	PG_TRY();
+	{
+		complete_message(row, values, nulls, unavailable);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(cxt);
+		error = CopyErrorData();
+		if (ProcDiePending || cdc_error_is_passing(error->sqlerrcode))
+			PG_RE_THROW();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		row->batch->buf.len = len;
+		row->batch->msgs[row->index].key_len = CDC_LEN_NULL;
+		row->batch->msgs[row->index].val_len = CDC_LEN_NULL;
+		row->batch->msgs[row->index].flags |= CDC_MSG_SKIP;
+		row->batch->deferred--;
+		lost(row->feed, row->batch->msgs[row->index].topic, row->updated,
+			 error->message);
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(cxt);
+	CurrentResourceOwner = owner;
+}
+
 void
-cdc_toast_resolve(void)
+cdc_toast_resolve(CdcLostRow lost)
 {
 	MemoryContext row_cxt = AllocSetContextCreate(CurrentMemoryContext,
 												  "cdc_sink deferred row",
@@ -254,7 +299,7 @@ cdc_toast_resolve(void)
 
 			heap_deform_tuple(row->tuple, row->desc, values, nulls);
 			fill_row(row, values, nulls, unavailable);
-			complete_message(row, values, nulls, unavailable);
+			complete_guarded(row, values, nulls, unavailable, lost);
 			MemoryContextSwitchTo(old);
 			MemoryContextReset(row_cxt);
 		}

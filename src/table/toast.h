@@ -21,9 +21,13 @@
  * new row, with pointers for what is missing.  Returns what the message will
  * take, about.  Runs: decoding callback.
  */
-extern size_t cdc_toast_defer(CdcTable *table, CdcRowEncoder *encoder,
+extern size_t cdc_toast_defer(CdcTable *table, const CdcSubscriber *sub,
 							CdcBatch *batch, uint32 index, bool key_beside,
 							CdcHlc updated);
+
+/* Told of a row that cannot be encoded; its message is not sent. */
+typedef void (*CdcLostRow) (struct CdcFeed *feed, const CdcTopic *topic,
+							CdcHlc updated, const char *error);
 
 /* Are there messages that wait for their values? */
 extern bool cdc_toast_pending(void);
@@ -32,6 +36,6 @@ extern bool cdc_toast_pending(void);
  * Fetches what was put off and completes the messages.  Runs: main loop, in
  * a transaction with an active snapshot, caches as of now.
  */
-extern void cdc_toast_resolve(void);
+extern void cdc_toast_resolve(CdcLostRow lost);
 
 #endif							/* CDC_TOAST_H */

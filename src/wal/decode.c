@@ -80,6 +80,7 @@ page_read(XLogReaderState *state, XLogRecPtr page, int req_len,
 void
 cdc_decoder_open(XLogRecPtr start)
 {
+	MemoryContext caller = CurrentMemoryContext;
 	MemoryContext old;
 
 	Assert(decoder == NULL);
@@ -107,6 +108,7 @@ cdc_decoder_open(XLogRecPtr start)
 	cdc_plugin_permit(false);
 	MemoryContextSwitchTo(old);
 	CommitTransactionCommand();
+	MemoryContextSwitchTo(caller);
 
 	if (cdc_compat_snapshot_unprotected())
 		elog(ERROR, "snapshots of this process are not protected from VACUUM");

@@ -44,7 +44,8 @@ find_slot(Oid dboid)
 		ReplicationSlot *slot = &ReplicationSlotCtl->replication_slots[i];
 
 		if (slot->in_use && slot->data.database == dboid &&
-			strcmp(NameStr(slot->data.name), name) == 0)
+			strcmp(NameStr(slot->data.name), name) == 0 &&
+			strcmp(NameStr(slot->data.plugin), CDC_PLUGIN_NAME) == 0)
 			return slot;
 	}
 	return NULL;

@@ -19,6 +19,7 @@
 
 #include "access/xact.h"
 #include "base/compat.h"
+#include "base/err.h"
 #include "base/guc.h"
 #include "base/leave.h"
 #include "base/session.h"
@@ -74,7 +75,8 @@ set_state(CdcLaneState state)
 		lane.shared->wanted = false;	/* there it is */
 		lane.shared->waits_for_pid = 0;
 	}
-	if (state == CDC_LANE_CLOSED)
+	if (state == CDC_LANE_CLOSED &&
+		pg_atomic_read_u32(&lane.shared->requests) == lane.seen_requests)
 		lane.shared->wanted = lane.shared->sweep = false;
 	LWLockRelease(cdc_shared->lock);
 }
@@ -140,7 +142,9 @@ open_sink_if_due(CdcFeed *feed, TimestampTz now)
 	config.topics = feed->topics;
 	config.ntopics = feed->ntopics;
 	config.floor = feed->acked_hlc;
-	if (feed->durable.scan_done && feed->scan == NULL)
+	if (feed->scan != NULL)
+		config.floor = cdc_scan_t0(feed);
+	else
 		config.floor.logical++; /* a RESOLVED of acked_hlc may be there */
 	cdc_threads_started();
 	feed->sink = feed->ops->open(&config);
@@ -171,7 +175,10 @@ replace_sink(CdcFeed *feed, TimestampTz now)
 	feed->sink_failures++;
 	feed->sink_open_at = TimestampTzPlusMilliseconds(now, delay);
 	if (feed->mode == CDC_FEED_ENDING)
+	{
 		feed->end_error[0] = '\0';	/* its end is decoded again */
+		feed->end_pauses = feed->end_fails = false;
+	}
 	feed->mode = CDC_FEED_DETACHED;
 	feed->rewind_at = feed->sink_open_at;
 }
@@ -265,6 +272,8 @@ serve_feeds(TimestampTz now)
 		if (feed->mode == CDC_FEED_DETACHED && feed->sink != NULL &&
 			now >= feed->rewind_at && cdc_feed_bytes(feed) < cap / 4)
 			feed->wants_rewind = true;
+		if (feed->mode == CDC_FEED_ACTIVE && dlist_is_empty(&feed->queue))
+			feed->detaches = 0;
 		if (feed->mode == CDC_FEED_ENDING && dlist_is_empty(&feed->queue))
 			lane.want_visit = true;
 	}
@@ -320,6 +329,8 @@ lane_honour_stops(ReorderBufferTXN *txn)
 			!cdc_feed_stop_requested(feed->job_id, MyDatabaseId))
 			continue;
 		feed->held = true;
+		feed->wants_rewind = false;
+		feed->end_pauses = feed->end_fails = false;
 		if (feed->mode == CDC_FEED_ACTIVE)
 			cdc_feed_detach(feed, txn);
 		if (feed->sink != NULL)
@@ -328,6 +339,34 @@ lane_honour_stops(ReorderBufferTXN *txn)
 		feed->mode = CDC_FEED_DETACHED;
 		feed->end_error[0] = '\0';
 	}
+}
+
+static bool
+others_are_active(const CdcFeed *feed)
+{
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &lane.feeds)
+	{
+		CdcFeed    *other = dlist_container(CdcFeed, node, iter.cur);
+
+		if (other != feed && other->mode == CDC_FEED_ACTIVE)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * A sink that makes progress, but so little that within one transaction the
+ * lane has done hardly anything but wait for it.
+ */
+static bool
+too_slow(const CdcFeed *feed, TimestampTz begin, TimestampTz now)
+{
+	int64		waited = feed->waited_us + (now - begin);
+
+	return waited > (int64) cdc_isolation_delay * 1000 &&
+		waited > (now - feed->wait_begin) / 5 * 4;
 }
 
 /*
@@ -340,8 +379,15 @@ lane_wait_for_room(CdcFeed *feed, ReorderBufferTXN *txn)
 {
 	size_t		cap = lane.feed_cap;
 	uint64		acked = feed->acked_rows;
-	TimestampTz since = GetCurrentTimestamp();
+	TimestampTz begin = GetCurrentTimestamp();
+	TimestampTz since = begin;
 
+	if (feed->wait_lsn != txn->end_lsn)
+	{
+		feed->wait_lsn = txn->end_lsn;
+		feed->wait_begin = begin;
+		feed->waited_us = 0;
+	}
 	cdc_feed_seal(feed);
 	for (;;)
 	{
@@ -349,7 +395,10 @@ lane_wait_for_room(CdcFeed *feed, ReorderBufferTXN *txn)
 
 		lane_pump_all();
 		if (cdc_feed_bytes(feed) <= cap - cap / 4)
+		{
+			feed->waited_us += GetCurrentTimestamp() - begin;
 			return;
+		}
 		if (feed->sink != NULL)
 			cdc_feed_flush(feed);
 
@@ -362,7 +411,8 @@ lane_wait_for_room(CdcFeed *feed, ReorderBufferTXN *txn)
 		lane_honour_stops(txn);
 		if (feed->mode != CDC_FEED_ACTIVE)
 			return;
-		if (TimestampDifferenceExceeds(since, now, cdc_isolation_delay))
+		if (TimestampDifferenceExceeds(since, now, cdc_isolation_delay) ||
+			(others_are_active(feed) && too_slow(feed, begin, now)))
 		{
 			cdc_feed_detach(feed, txn);
 			return;
@@ -374,9 +424,10 @@ lane_wait_for_room(CdcFeed *feed, ReorderBufferTXN *txn)
 
 /*
  * Goes back in the WAL for feeds that were detached; the others skip what
- * they have.  Between two transactions only.
+ * they have.  Between two transactions only.  True if the decoder has gone
+ * back.
  */
-static void
+static bool
 rewind_if_wanted(void)
 {
 	XLogRecPtr	start = InvalidXLogRecPtr;
@@ -394,7 +445,7 @@ rewind_if_wanted(void)
 		}
 	}
 	if (start == InvalidXLogRecPtr)
-		return;
+		return false;
 
 	dlist_foreach(iter, &lane.feeds)
 	{
@@ -412,6 +463,7 @@ rewind_if_wanted(void)
 		cdc_decoder_close();
 		cdc_decoder_open(start);
 	}
+	return true;
 }
 
 /*
@@ -456,6 +508,20 @@ close_if_unused(TimestampTz now)
 			return;
 		}
 	}
+	else
+	{
+		/*
+		 * No table to lock: first nobody may rely on this lane any more, then
+		 * the extension must still be gone.
+		 */
+		set_state(CDC_LANE_CLOSED);
+		if (visit_extension_is_back())
+		{
+			set_state(CDC_LANE_RUNNING);
+			CommitTransactionCommand();
+			return;
+		}
+	}
 	cdc_decoder_close();
 	cdc_slot_drop();
 	set_state(CDC_LANE_CLOSED);
@@ -468,7 +534,6 @@ static void
 lane_start(void)
 {
 	CdcSlotState slot = cdc_slot_state(MyDatabaseId);
-	XLogRecPtr	start = InvalidXLogRecPtr;
 	dlist_iter	iter;
 
 	visit_catalog();
@@ -490,18 +555,22 @@ lane_start(void)
 		proc_exit(0);
 	}
 
+	/*
+	 * From where the slot stands, not from the smallest position that a row
+	 * tells: a feed whose creation was decoded and whose row was not yet
+	 * visible is known to nobody now, and the slot was not confirmed past
+	 * it.  The others skip what they have.
+	 */
 	dlist_foreach(iter, &lane.feeds)
 	{
 		CdcFeed    *feed = dlist_container(CdcFeed, node, iter.cur);
 
 		if (feed->mode != CDC_FEED_DETACHED)
 			continue;
-		if (start == InvalidXLogRecPtr || feed->queued_lsn < start)
-			start = feed->queued_lsn;
 		feed->mode = CDC_FEED_ACTIVE;
 		feed->wants_rewind = false;
 	}
-	cdc_decoder_open(start);
+	cdc_decoder_open(InvalidXLogRecPtr);
 	set_state(CDC_LANE_RUNNING);
 	lane.want_visit = true;
 }
@@ -513,7 +582,7 @@ resolve_deferred(void)
 	dlist_iter	iter;
 
 	catalog_enter();
-	cdc_toast_resolve();
+	cdc_toast_resolve(stream_lose_row);
 	catalog_leave();
 	dlist_foreach(iter, &lane.feeds)
 		dlist_container(CdcFeed, node, iter.cur)->deferred_bytes = 0;
@@ -528,6 +597,7 @@ lane_loop(void)
 	{
 		TimestampTz now;
 
+		MemoryContextSwitchTo(lane.turn_cxt);
 		CHECK_FOR_INTERRUPTS();
 		if (ConfigReloadPending)
 		{
@@ -545,7 +615,7 @@ lane_loop(void)
 			resolve_deferred();
 		stream_store_dead_letters();
 		now = GetCurrentTimestamp();
-		rewind_if_wanted();
+		more |= rewind_if_wanted();
 		more |= pump_scans();
 		serve_feeds(now);
 		checkpoint_if_due(now, !more);
@@ -624,8 +694,13 @@ cdc_lane_main(Datum arg)
 		error = CopyErrorData();
 		if (!ProcDiePending)
 		{
-			cdc_lane_report(error->message);
-			stream_note_poison();
+			/* what is wrong with a value may quote it */
+			cdc_lane_report(ERRCODE_TO_CATEGORY(error->sqlerrcode) ==
+							ERRCODE_DATA_EXCEPTION ?
+							"a row could not be encoded, see the server log" :
+							error->message);
+			if (!cdc_error_is_passing(error->sqlerrcode))
+				stream_note_poison();
 		}
 		PG_RE_THROW();
 	}

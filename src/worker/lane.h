@@ -48,6 +48,10 @@ extern void stream_init(void);
 /* The worker ends with an ERROR: remembers the change that was being encoded. */
 extern void stream_note_poison(void);
 
+/* What becomes of a feed whose row cannot be encoded. */
+extern void stream_lose_row(CdcFeed *feed, const CdcTopic *topic,
+							CdcHlc updated, const char *error);
+
 /* Stores rows that could not be encoded.  Runs: main loop. */
 extern void stream_store_dead_letters(void);
 
@@ -57,6 +61,9 @@ extern void catalog_leave(void);
 extern bool visit_is_due(TimestampTz now);
 extern void visit_catalog(void);
 extern void visit_slot_lost(const char *why);
+
+/* In a transaction: was the extension created again since it had gone? */
+extern bool visit_extension_is_back(void);
 
 /* checkpoint.c: rows, then the slot, then resolved. */
 extern void checkpoint_if_due(TimestampTz now, bool caught_up);

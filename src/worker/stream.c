@@ -11,8 +11,10 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "access/transam.h"
 #include "access/xact.h"
 #include "base/compat.h"
+#include "base/err.h"
 #include "encode/encode.h"
 #include "miscadmin.h"
 #include "scan/scan.h"
@@ -182,7 +184,7 @@ append_deferred(CdcSubscriber *sub, ReorderBufferTXN *txn, CdcTable *table,
 		return;
 	batch = cdc_feed_open_batch(feed);
 	cdc_batch_add(batch, sub->topic)->hlc = feed->txn_hlc;
-	feed->deferred_bytes += cdc_toast_defer(table, sub->encoder, batch,
+	feed->deferred_bytes += cdc_toast_defer(table, sub, batch,
 											batch->nmsgs - 1,
 											!feed->ops->forces_key_in_value,
 											feed->txn_hlc);
@@ -250,10 +252,11 @@ watched_change(CdcTable *table, ReorderBufferTXN *txn, Relation rel,
 
 		if (!cdc_feed_takes(feed, txn))
 			continue;
-		if (change->action == REORDER_BUFFER_CHANGE_DELETE &&
-			(oldtuple == NULL || table->identity == CDC_IDENTITY_NONE))
+		if ((change->action == REORDER_BUFFER_CHANGE_DELETE && oldtuple == NULL) ||
+			(change->action != REORDER_BUFFER_CHANGE_INSERT &&
+			 table->identity == CDC_IDENTITY_NONE))
 		{
-			cdc_feed_end(feed, "a row of table \"%s\" was deleted, but its replica identity does not tell which",
+			cdc_feed_end(feed, "a row of table \"%s\" was changed, but its replica identity does not tell which",
 						 table->name);
 			stop_before(feed);
 			continue;
@@ -277,27 +280,30 @@ watched_change(CdcTable *table, ReorderBufferTXN *txn, Relation rel,
 }
 
 /* What becomes of a feed whose row cannot be encoded. */
-static void
-lose_row(CdcSubscriber *sub, ReorderBufferTXN *txn, const char *table,
-		 const char *error)
+void
+stream_lose_row(CdcFeed *feed, const CdcTopic *topic, CdcHlc updated,
+				const char *error)
 {
-	CdcFeed    *feed = sub->feed;
 	LostRow    *row;
 	MemoryContext old;
 
 	if (feed->options->on_bad_message != CDC_BAD_MESSAGE_DEAD_LETTER)
 	{
-		cdc_feed_end(feed, "a row of table \"%s\" could not be encoded: %s",
-					 table, error);
+		cdc_feed_end(feed, "a row for topic \"%s\" could not be encoded: %s",
+					 topic->name, error);
 		stop_before(feed);
+
+		/* found behind its transaction, part of which would be acknowledged */
+		if (!lane.in_callback)
+			cdc_feed_disconnect(feed);
 		return;
 	}
 	old = MemoryContextSwitchTo(lost_cxt);
 	row = palloc0(sizeof(LostRow));
 	row->job_id = feed->job_id;
-	row->topic = pstrdup(sub->topic->name);
-	row->lsn = txn->end_lsn;
-	row->updated = feed->touched ? feed->txn_hlc : feed->queued_hlc;
+	row->topic = pstrdup(topic->name);
+	row->lsn = lane.in_callback ? current_txn->end_lsn : feed->queued_lsn;
+	row->updated = updated;
 	row->error = pstrdup(error);
 	lost_rows = lappend(lost_rows, row);
 	MemoryContextSwitchTo(old);
@@ -305,8 +311,9 @@ lose_row(CdcSubscriber *sub, ReorderBufferTXN *txn, const char *table,
 }
 
 /*
- * The change that ended the last worker.  A subtransaction is too dear for
- * each row, but not for this one.  All feeds of the table are treated alike,
+ * A change up to the one that ended the last worker: it, or another before
+ * it, cannot be encoded.  A subtransaction is too dear for each row, but not
+ * for these.  All feeds of the table are treated alike,
  * also one that had its message already: it may get the row twice.
  */
 static void
@@ -336,7 +343,7 @@ guarded_change(CdcTable *table, ReorderBufferTXN *txn, Relation rel,
 		RollbackAndReleaseCurrentSubTransaction();
 		MemoryContextSwitchTo(cxt);
 		CurrentResourceOwner = owner;
-		if (ProcDiePending)
+		if (ProcDiePending || cdc_error_is_passing(error->sqlerrcode))
 			ReThrowError(error);
 
 		if (batch != NULL)
@@ -351,8 +358,12 @@ guarded_change(CdcTable *table, ReorderBufferTXN *txn, Relation rel,
 						table->name, error->message)));
 		for (int i = 0; i < table->nsubs; i++)
 		{
-			if (cdc_feed_takes(table->subs[i].feed, txn))
-				lose_row(&table->subs[i], txn, table->name, error->message);
+			CdcFeed    *feed = table->subs[i].feed;
+
+			if (cdc_feed_takes(feed, txn))
+				stream_lose_row(feed, table->subs[i].topic,
+								feed->touched ? feed->txn_hlc : feed->queued_hlc,
+								error->message);
 		}
 	}
 	PG_END_TRY();
@@ -364,6 +375,8 @@ stream_note_poison(void)
 	if (!encoding || current_txn == NULL)
 		return;
 	LWLockAcquire(cdc_shared->lock, LW_EXCLUSIVE);
+
+	/* it was not guarded, so it lies behind the one remembered before */
 	lane.shared->poison_lsn = current_txn->end_lsn;
 	lane.shared->poison_change = change_number;
 	LWLockRelease(cdc_shared->lock);
@@ -418,8 +431,9 @@ stream_change(ReorderBufferTXN *txn, Relation rel, ReorderBufferChange *change)
 		return;
 	old = MemoryContextSwitchTo(row_cxt);
 	encoding = true;
-	if (unlikely(lane.shared->poison_lsn == txn->end_lsn &&
-				 lane.shared->poison_change == change_number))
+	if (unlikely(txn->end_lsn <= lane.shared->poison_lsn &&
+				 (txn->end_lsn < lane.shared->poison_lsn ||
+				  change_number <= lane.shared->poison_change)))
 		guarded_change(table, txn, rel, change);
 	else
 		watched_change(table, txn, rel, change);
@@ -480,7 +494,11 @@ begin_feed(CdcDefinition *def, ReorderBufferTXN *txn)
 		 * gives it its sink, or takes it away if the job is over already
 		 * (this may be a replay).
 		 */
-		feed = cdc_feed_create(def);
+		char		error[CDC_ERROR_SIZE];
+
+		feed = cdc_feed_try_create(def, error, sizeof(error));
+		if (feed == NULL)
+			return;				/* the visit fails its job, if it is alive */
 		dlist_push_tail(&lane.feeds, &feed->node);
 	}
 	else if (feed->mode != CDC_FEED_WAITING)
@@ -531,6 +549,10 @@ hook_subscribe(Oid relid, List *ancestors, CdcSubscriber **subs)
 	int			max = 8;
 	dlist_iter	iter;
 
+	*subs = NULL;
+	if (relid < FirstNormalObjectId)
+		return 0;				/* whatever a definition says */
+
 	*subs = palloc0(sizeof(CdcSubscriber) * max);
 	dlist_foreach(iter, &lane.feeds)
 	{
@@ -569,19 +591,43 @@ hook_encode_options(CdcSubscriber *sub)
 	return &sub->feed->encode;
 }
 
+/*
+ * Each feed remembers the keys under which it took rows, by relation: the
+ * table cache forgets them at every rewind, and a replay shows old ones to
+ * feeds that are further on.
+ */
 static void
-hook_key_changed(CdcTable *table)
+hook_key_seen(CdcTable *table)
 {
 	for (int i = 0; i < table->nsubs; i++)
 	{
 		CdcFeed    *feed = table->subs[i].feed;
+		CdcSeenKey *seen = NULL;
+		ListCell   *lc;
 
-		/* what a replay shows of the past has been dealt with */
 		if (!cdc_feed_takes(feed, current_txn))
 			continue;
-		cdc_feed_end(feed, "the key or replica identity of table \"%s\" has changed",
-					 table->name);
-		stop_before(feed);
+		foreach(lc, feed->seen_keys)
+		{
+			if (((CdcSeenKey *) lfirst(lc))->relid == table->relid)
+				seen = lfirst(lc);
+		}
+		if (seen == NULL)
+		{
+			MemoryContext old = MemoryContextSwitchTo(feed->cxt);
+
+			seen = palloc(sizeof(CdcSeenKey));
+			seen->relid = table->relid;
+			seen->keyprint = pstrdup(table->keyprint);
+			feed->seen_keys = lappend(feed->seen_keys, seen);
+			MemoryContextSwitchTo(old);
+		}
+		else if (strcmp(seen->keyprint, table->keyprint) != 0)
+		{
+			cdc_feed_end(feed, "the key or replica identity of table \"%s\" has changed",
+						 table->name);
+			stop_before(feed);
+		}
 	}
 }
 
@@ -598,7 +644,7 @@ stream_init(void)
 		.subscribe = hook_subscribe,
 		.topic = hook_topic,
 		.encode_options = hook_encode_options,
-		.key_changed = hook_key_changed,
+		.key_seen = hook_key_seen,
 	};
 
 	row_cxt = AllocSetContextCreate(TopMemoryContext, "cdc_sink row",

@@ -98,6 +98,16 @@ find_extension(void)
 	return OidIsValid(relid);
 }
 
+bool
+visit_extension_is_back(void)
+{
+	if (!find_extension())
+		return false;
+	lane.extension_gone = false;
+	lane.want_visit = true;
+	return true;
+}
+
 /* Puts a feed where its row says it is. */
 static void
 load_position(CdcFeed *feed, const CdcCheckpoint *cp)
@@ -105,6 +115,7 @@ load_position(CdcFeed *feed, const CdcCheckpoint *cp)
 	feed->durable = *cp;
 	cdc_feed_set_position(feed, cp->resume_lsn, cp->hlc);
 	feed->resolved_last = cp->high_water;
+	feed->seen_keys = NIL;		/* a changed key is accepted by a resume */
 	feed->end_error[0] = '\0';
 	feed->check_lsn = InvalidXLogRecPtr;
 	feed->finished = false;
@@ -156,7 +167,8 @@ stop_feed(CdcFeed *feed)
 static void
 check_targets(CdcFeed *feed, const CdcJob *job)
 {
-	if (feed->mode == CDC_FEED_ENDING || feed->mode == CDC_FEED_STOPPED)
+	if (feed->mode == CDC_FEED_ENDING || feed->mode == CDC_FEED_STOPPED ||
+		feed->durable.resume_lsn == InvalidXLogRecPtr)
 		return;
 	if (!job->owner_exists)
 	{
@@ -183,7 +195,7 @@ check_targets(CdcFeed *feed, const CdcJob *job)
 				cdc_feed_end(feed, "\"%s\" was dropped", name);
 				feed->mode = CDC_FEED_ENDING;
 			}
-			lane.want_visit = feed->mode == CDC_FEED_ACTIVE;
+			lane.want_visit |= feed->mode == CDC_FEED_ACTIVE;
 			return;
 		}
 		if (get_rel_persistence(target->relid) != RELPERSISTENCE_PERMANENT)
@@ -319,7 +331,8 @@ apply_request(CdcFeed *feed, const CdcJob *job)
 				release_hold(feed);
 				feed->rewind_at = feed->sink_open_at = 0;
 			}
-			if (feed->mode == CDC_FEED_STOPPED)
+			if (feed->mode == CDC_FEED_STOPPED &&
+				job->checkpoint.resume_lsn != InvalidXLogRecPtr)
 			{
 				load_position(feed, &job->checkpoint);
 				feed->mode = CDC_FEED_DETACHED;
@@ -400,10 +413,17 @@ static void
 visit_job(const CdcJob *job)
 {
 	CdcFeed    *feed = lane_find_feed(job->job_id);
+	CdcJobStatus status;
+	char		error[CDC_ERROR_SIZE];
 
 	if (feed == NULL)
 	{
-		feed = cdc_feed_create(job->definition);
+		feed = cdc_feed_try_create(job->definition, error, sizeof(error));
+		if (feed == NULL)
+		{
+			(void) cdc_job_apply(job->job_id, CDC_EV_ERROR_FAIL, error, &status);
+			return;
+		}
 		dlist_push_tail(&lane.feeds, &feed->node);
 		if (job->checkpoint.resume_lsn != InvalidXLogRecPtr)
 		{
@@ -447,6 +467,19 @@ visit_catalog(void)
 	lane.visited_at = GetCurrentTimestamp();
 	lane.seen_requests = pg_atomic_read_u32(&lane.shared->requests);
 
+	/*
+	 * Whether a creation is still on its way is asked before the snapshot is
+	 * taken: one that is not must then be in it.
+	 */
+	dlist_foreach_modify(iter, &lane.feeds)
+	{
+		CdcFeed    *feed = dlist_container(CdcFeed, node, iter.cur);
+
+		feed->visited = false;
+		feed->committing = TransactionIdIsValid(feed->created_xid) &&
+			TransactionIdIsInProgress(feed->created_xid);
+	}
+
 	catalog_enter();
 	if (!find_extension())
 	{
@@ -456,8 +489,6 @@ visit_catalog(void)
 			lane_forget_feed(dlist_container(CdcFeed, node, iter.cur));
 		return;
 	}
-	dlist_foreach_modify(iter, &lane.feeds)
-		dlist_container(CdcFeed, node, iter.cur)->visited = false;
 	jobs = cdc_job_list_live();
 	foreach(lc, jobs)
 	{
@@ -482,9 +513,7 @@ visit_catalog(void)
 		 * not visible yet (a commit that waits for its standby).
 		 */
 		if (cdc_job_is_terminal(feed->status) ||
-			(!feed->visited &&
-			 !(TransactionIdIsValid(feed->created_xid) &&
-			   TransactionIdIsInProgress(feed->created_xid))))
+			(!feed->visited && !feed->committing))
 			lane_forget_feed(feed);
 		else if (!feed->visited)
 			lane.want_visit = true;
@@ -500,6 +529,7 @@ visit_slot_lost(const char *why)
 	List	   *jobs;
 	ListCell   *lc;
 	bool		pending = false;
+	bool		again = false;
 
 	catalog_enter();
 	jobs = cdc_job_list_live();
@@ -510,14 +540,12 @@ visit_slot_lost(const char *why)
 
 		if (job->checkpoint.resume_lsn == InvalidXLogRecPtr)
 			pending = true;
-		else
-			(void) cdc_job_apply(job->job_id, CDC_EV_ERROR_FAIL, why, &status);
+		else if (!cdc_job_apply(job->job_id, CDC_EV_ERROR_FAIL, why, &status))
+			again = true;		/* somebody holds its row */
 	}
 	catalog_leave();
-	if (pending)
-	{
-		LWLockAcquire(cdc_shared->lock, LW_EXCLUSIVE);
-		lane.shared->wanted = true;
-		LWLockRelease(cdc_shared->lock);
-	}
+	LWLockAcquire(cdc_shared->lock, LW_EXCLUSIVE);
+	lane.shared->wanted |= pending;
+	lane.shared->sweep |= again;
+	LWLockRelease(cdc_shared->lock);
 }

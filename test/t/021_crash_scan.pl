@@ -39,15 +39,26 @@ for my $day (@days)
 	my ($what, $do) = @$day;
 	my ($dir, $uri) = file_dir($node);
 
-	# the scan stays behind its first table for as long as we like
+	# The scan stays before its second table as long as we like: a lock on it
+	# is queued behind the creation's own and is there before the scan's.
+	my $create = session($node);
+	my $job = $create->query('BEGIN; '
+		  . "SELECT changefeed_create('{acc,hold,ord}', '$uri', '{\"updated\": true, \"resolved\": true, \"min_checkpoint_frequency\": \"50ms\"}')");
 	my $hold = session($node);
-	$hold->query('BEGIN; LOCK TABLE hold IN ACCESS EXCLUSIVE MODE');
-	my $job = create_feed($node,
-		"CREATE CHANGEFEED FOR TABLE acc, hold, ord INTO '$uri' WITH updated, resolved");
-
+	$hold->send('BEGIN; LOCK TABLE hold IN ACCESS EXCLUSIVE MODE');
+	poll_until(
+		sub {
+			$hold->is_done;
+			$node->safe_psql('postgres',
+				"SELECT count(*) FROM pg_locks WHERE relation = 'hold'::regclass AND NOT granted") > 0;
+		},
+		'lock is queued', 20);
+	$create->query('COMMIT');
+	$create->close;
+	$hold->wait;
 	ok( poll_until(sub { worker_pids($node, 'scan') }, 'a scan worker', 30),
 		"$what: there is a scan to hit");
-	usleep(rand(300_000));
+	usleep(rand(500_000));
 	$hold->query('COMMIT') if rand() < 0.5;
 	$do->() or $what .= ' (none was there)';
 	wait_up($node);

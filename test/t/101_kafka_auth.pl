@@ -11,7 +11,7 @@ use MIME::Base64;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $k = start_kafka(secure => 1);
+my $k = start_kafka(secure => 1, conf => \@quick_restart);
 my $e = $k->env;
 my $node = new_cluster('kafka_auth', start => 0);
 
@@ -105,9 +105,9 @@ sub all_done
 sub sasl
 {
 	my ($mechanism, $password, $user) = @_;
-	return "tls_enabled=true&$ca&sasl_enabled=true&sasl_mechanism=$mechanism&"
+	return "tls_enabled=true&sasl_enabled=true&sasl_mechanism=$mechanism&"
 	  . param('sasl_user', $user // $e->{KAFKA_USER}) . '&'
-	  . param('sasl_password', $password);
+	  . param('sasl_password', $password) . "&$ca";
 }
 
 works('TLS with a CA', $e->{KAFKA_TLS}, "tls_enabled=true&$ca");

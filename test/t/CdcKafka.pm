@@ -13,10 +13,14 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 our @EXPORT = qw(
+  @quick_restart
   kafka_tool make_topic kafka_stop_clock kafka_go_on
   quick_consume consume_all topic_partitions partition_of
   running_status running_status_like rss_anon timed
 );
+
+# A broker that was killed is let in again after this time, not after 9 s.
+our @quick_restart = ('broker.session.timeout.ms=3000', 'broker.heartbeat.interval.ms=500');
 
 # kafka_tool($kafka, 'Class', args ...): (worked, output)
 sub kafka_tool
@@ -75,9 +79,9 @@ sub quick_consume
 		my ($out, $err) = ('', '');
 		my @cmd = (
 			'kcat', '-b', $kafka->{addr}, '-C', '-t', $topic,
-			'-o', 'beginning', '-e', '-q',
+			'-o', 'beginning', '-e', '-q', '-X', 'fetch.wait.max.ms=10',
 			'-f', '%p\t%o\t%K\t%k\t%S\t%s\n');
-		IPC::Run::run(\@cmd, '<', \undef, '>', \$out, '2>', \$err)
+		IPC::Run::run([ 'timeout', 60, @cmd ], '<', \undef, '>', \$out, '2>', \$err)
 		  or die "kcat: $err";
 		my @msgs;
 		for my $line (split /\n/, $out)

@@ -342,7 +342,7 @@ sub ok_none
 sub first_times
 {
 	my %seen;
-	return grep { !$seen{"$_->{topic} $_->{value}"}++ } rows_of(@_);
+	return grep { !$seen{ join ' ', $_->{topic}, $_->{key} // '', $_->{value} }++ } rows_of(@_);
 }
 
 sub show { return join ',', map { $_ // 'deleted' } @_; }

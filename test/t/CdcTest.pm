@@ -149,9 +149,16 @@ sub kafka_consume
 	my ($out, $err) = ('', '');
 	my @cmd = (
 		'kcat', '-b', $kafka->{addr}, '-C', '-t', $topic,
-		'-o', 'beginning', '-e', '-q', '-J');
-	IPC::Run::run(\@cmd, '<', \undef, '>', \$out, '2>', \$err)
-	  or do { diag("kcat: $err"); return; };
+		'-o', 'beginning', '-e', '-q', '-J',
+		# the end is seen by an empty answer: do not wait for the next resolved
+		'-X', 'fetch.wait.max.ms=10');
+	# it may wait for ever when it starts while partitions come or go
+	for my $try (1 .. 3)
+	{
+		last if IPC::Run::run([ 'timeout', 20, @cmd ], '<', \undef, '>', \$out, '2>', \$err);
+		diag("kcat: $err");
+		return if $try == 3;
+	}
 	utf8::decode($out);
 	my @msgs;
 	for my $line (split /\n/, $out)

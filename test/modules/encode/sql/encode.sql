@@ -36,13 +36,13 @@ SELECT encode_value(v) FROM unnest('{-9223372036854775808,0,9223372036854775807}
 SELECT encode_value(v) FROM unnest('{0,4294967295}'::oid[]) v;
 SELECT encode_value(v) FROM unnest('{0,-0,1,1.5,-0.25,100,1e20,1e-7,3.4028235e38,1e-45,NaN,Infinity,-Infinity}'::float4[]) v;
 SELECT encode_value(v) FROM unnest('{0,-0,4.5,0.5032135844230652,0.1,1e15,1e16,1e-5,1e300,1.7976931348623157e308,5e-324,NaN,Infinity,-Infinity}'::float8[]) v;
-SELECT encode_value(v) FROM unnest('{0,0.00,-0.001,1.50,53.00,10000,9999,100000000,0.0001,0.00001,1e20,1e-20,12345678901234567890.123456789,NaN,Infinity,-Infinity}'::numeric[]) v;
+SELECT encode_value(v) FROM unnest('{0,0.00,-0.001,1.50,53.00,10000,9999,100000000,0.0001,0.00001,1e20,1e-20,12345678901234567890.123456789,NaN}'::numeric[]) v;
 SELECT encode_value(true), encode_value(false);
 
 -- strings
 SELECT encode_value(v) FROM unnest(ARRAY['', 'a', E'"\\/', E'\b\f\n\r\t\x01\x1f\x7f', 'é€😀', E'a\u2028b', repeat('x', 40) || '"' || repeat('y', 40) || E'\n']) v;
 SELECT encode_value('a'::char(3)), encode_value('v'::varchar(5)), encode_value('n'::name), encode_value(''::name);
-SELECT encode_value(v) FROM unnest(ARRAY['a', '"', '', E'\\377']::"char"[]) v;
+SELECT encode_value(v) FROM unnest(ARRAY['a', '"', '', (-1)::"char"]) v;
 SELECT encode_value(v) FROM unnest(ARRAY['\x', '\x0102ff', 'foo']::bytea[]) v;
 SELECT encode_value('27F4F4C9-e35a-45dd-9b79-5ff0f9b5fbb0'::uuid);
 
@@ -101,7 +101,7 @@ SELECT alter_between();
 -- text forms
 SELECT encode_value('10.0.0.0/8'::inet), encode_value('190.0.0.0'::inet), encode_value('10.0.0.0/8'::cidr), encode_value('::1'::inet), encode_value('08:00:2b:01:02:03'::macaddr);
 SELECT encode_value(B'101'), encode_value(B'01'::varbit), encode_value('12.34'::money), encode_value('0/16B3748'::pg_lsn), encode_value('pg_class'::regclass), encode_value('a fat cat'::tsvector), encode_value('a & b'::tsquery);
-SELECT encode_value('[1,5)'::int4range), encode_value('{[1,2),[3,4)}'::int4multirange), encode_value('["2024-01-01 00:00","2024-01-02 00:00")'::tsrange), encode_value('(1,2)'::point), encode_value('<a>"x"</a>'::xml), encode_value('12'::xid), encode_value(ARRAY['[1,2)', 'empty']::int4range[]);
+SELECT encode_value('[1,5)'::int4range), encode_value('["2024-01-01 00:00","2024-01-02 00:00")'::tsrange), encode_value('(1,2)'::point), encode_value('<a>"x"</a>'::xml), encode_value('12'::xid), encode_value(ARRAY['[1,2)', 'empty']::int4range[]);
 
 -- values that are compressed or out of line
 CREATE TABLE big (id int PRIMARY KEY, t text, u text, n numeric, j jsonb, a int[], b bytea, p json);

@@ -40,6 +40,8 @@ DECLARE
 	n int;
 	m int;
 	bad int;
+	-- the catalogs' since 14
+	has_array bool := typarray <> 0 FROM pg_type WHERE typrelid = rel;
 BEGIN
 	EXECUTE format('SELECT count(*) FROM %s', rel) INTO n;
 	SELECT count(*), count(*) FILTER (WHERE upsert::jsonb->'after' IS NULL OR delete::jsonb->'after' <> 'null')
@@ -48,7 +50,8 @@ BEGIN
 		RETURN format('%s: %s of %s, %s bad', rel, m, n, bad);
 	END IF;
 	SELECT count(*) FILTER (WHERE upsert::jsonb->'after'->'r' IS NULL) INTO bad
-		FROM encode_query(format('SELECT r, ARRAY[r] AS a, row(r, 1) AS o FROM %s r LIMIT 100', rel));
+		FROM encode_query(format('SELECT r, %s AS a, row(r, 1) AS o FROM %s r LIMIT 100',
+			CASE WHEN has_array THEN 'ARRAY[r]' ELSE 'NULL' END, rel));
 	IF bad > 0 THEN
 		RETURN format('%s: %s bad nested rows', rel, bad);
 	END IF;
