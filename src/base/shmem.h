@@ -94,6 +94,7 @@ typedef struct CdcShared
 	LWLock	   *lock;
 	Latch	   *launcher_latch;
 	pid_t		launcher_pid;
+	bool		launcher_started;	/* since shared memory was made */
 	int			nlanes;
 	int			nfeeds;
 	CdcFeedShared *feeds;		/* nfeeds entries behind the lanes */

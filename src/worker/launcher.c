@@ -41,6 +41,7 @@
 #include "worker/launcher.h"
 
 #define MAX_BACKOFF_MS		30000
+#define CRASH_PAUSE_MS		3000
 #define MAX_SWEEPS			4	/* looks at the same time */
 #define IDLE_MS				5000
 
@@ -297,6 +298,35 @@ launcher_turn(void)
 	return Max(1, TimestampDifferenceMilliseconds(now, next));
 }
 
+/*
+ * After a crash of some process the postmaster starts everything again at
+ * once, with shared memory new and all our back-off forgotten.  Should one of
+ * our workers be the cause, a pause keeps the server usable meanwhile.
+ */
+static void
+wait_after_crash(void)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz until;
+
+	if (cdc_shared->launcher_started ||
+		!TimestampDifferenceExceeds(PgStartTime, now, CRASH_PAUSE_MS))
+	{
+		cdc_shared->launcher_started = true;
+		return;
+	}
+	until = TimestampTzPlusMilliseconds(now, CRASH_PAUSE_MS);
+	while ((now = GetCurrentTimestamp()) < until)
+	{
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 TimestampDifferenceMilliseconds(now, until) + 1,
+						 PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+	}
+	cdc_shared->launcher_started = true;
+}
+
 void
 cdc_launcher_main(Datum arg)
 {
@@ -315,6 +345,7 @@ cdc_launcher_main(Datum arg)
 	cdc_shared->launcher_pid = MyProcPid;
 	LWLockRelease(cdc_shared->lock);
 
+	wait_after_crash();
 	to_sweep = list_databases();
 	for (;;)
 	{

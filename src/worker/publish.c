@@ -43,8 +43,10 @@ describe(const CdcFeed *feed, char *dst, size_t size)
 		snprintf(dst, size, "transient error: %s", trouble);
 	else if (feed->mode == CDC_FEED_ENDING)
 		snprintf(dst, size, "ending: %s", feed->end_error);
+	else if (feed->sink == NULL && !feed->held && !cdc_sink_gone(feed->job_id))
+		strlcpy(dst, "waiting for the former connection to the sink to end", size);
 	else if (scan != NULL)
-		strlcpy(dst, scan, size);
+		strlcpy(dst, scan[0] ? scan : "initial scan is about to start", size);
 	else if (feed->mode == CDC_FEED_WAITING)
 		strlcpy(dst, "waiting for its creation to be decoded", size);
 	else if (feed->mode == CDC_FEED_DETACHED)
