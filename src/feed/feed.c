@@ -402,7 +402,22 @@ void
 cdc_feed_flush(CdcFeed *feed)
 {
 	CdcHlc		floor = feed->queued_hlc;
+	CdcHlc		submitted = feed->acked_hlc;
+	dlist_iter	iter;
 
+	/* a sink that is full has not taken all of the queue yet */
+	dlist_foreach(iter, &feed->queue)
+	{
+		CdcBatch   *batch = dlist_container(CdcBatch, node, iter.cur);
+
+		if (batch->nsubmitted < batch->nmsgs)
+		{
+			floor = submitted;
+			break;
+		}
+		if (batch->end_lsn != InvalidXLogRecPtr)
+			submitted = batch->end_hlc;
+	}
 	if (feed->scan != NULL)
 	{
 		floor = cdc_scan_t0(feed);

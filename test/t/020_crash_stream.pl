@@ -111,6 +111,7 @@ for my $feed ([ $job1, $dir1, 1 ], [ $job2, $dir2, 0, 'acc', 'doc' ])
 	# names tell floors; files of two sessions may overlap
 	ok_none([ check_order(@named) ], "feed $job by name: order per key");
 	ok_none([ check_resolved(@named) ], "feed $job by name: resolved floor");
+	ok_none([ check_bounds(@named) ], "feed $job by name: no row older than its file");
 	ok_none([ check_stamps_quick(@named) ], "feed $job: a version keeps its stamp");
 }
 

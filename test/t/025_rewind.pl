@@ -48,7 +48,7 @@ make('ord, doc', ", min_checkpoint_frequency='1s'", 0);
 my $load = load_start($node, 300, rate => 250);
 my @broken;
 my ($big, $lanes) = (0, 0);
-for my $turn (1 .. 45)
+for my $turn (1 .. 36)
 {
 	usleep(rand(250_000));
 	my $feed = $feeds[ rand @feeds ];
@@ -128,6 +128,7 @@ for my $f (@feeds)
 	ok_none([ check_order(@msgs) ], "feed $f->{job}: order per key");
 	ok_none([ check_resolved(@msgs) ], "feed $f->{job}: resolved floor");
 	ok_none([ check_resolved(quick_messages($f->{dir})) ], "feed $f->{job}: resolved floor by name");
+	ok_none([ check_bounds(@msgs) ], "feed $f->{job}: names of files hold");
 	ok_none([ check_replay([ $f->{scan} ? without_scan(@msgs) : @msgs ]) ],
 		"feed $f->{job}: repeats are contiguous");
 }

@@ -63,8 +63,7 @@ wait_feed($node, $job);
 my @msgs;
 ok( poll_until(
 		sub {
-			@msgs = $k->consume('t');
-			my %p = map { $_->{partition} => 1 } resolved_of(@msgs);
+			my %p = map { $_->{partition} => 1 } resolved_of(quick_consume($k, 't'));
 			return keys %p == 4;
 		},
 		'resolved on new partitions', 60),

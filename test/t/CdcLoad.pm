@@ -23,11 +23,12 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(stat time usleep);
+use Time::Local qw(timegm);
 
 our @EXPORT = qw(
   load_setup load_fill load_start load_stop load_state
   oracle_make oracle_read check_exact check_complete_after
-  quick_messages resolved_by_arrival
+  quick_messages resolved_by_arrival check_bounds
   replay_differences sent_twice_at_start ok_none
   session lane_pid worker_pids kill_worker start_again wait_up wait_gone_pid
   wait_running_again
@@ -269,6 +270,7 @@ sub quick_messages
 				topic => $topic,
 				partition => 'files',
 				offset => scalar(@msgs),
+				file => $f->{name},
 				key => $2,
 				value => $line,
 				after => ($1 eq 'null' ? undef : 1),
@@ -281,6 +283,24 @@ sub quick_messages
 		}
 	}
 	return @msgs;
+}
+
+# check_bounds(@msgs): no row is older than the stamp in its file's name
+sub check_bounds
+{
+	my (%bound, @bad);
+	for my $m (rows_of(@_))
+	{
+		my $b = $bound{ $m->{file} } //= do
+		{
+			my ($y, $mo, $d, $h, $mi, $s, $ns, $l) =
+			  $m->{file} =~ /(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)(\d{9})(\d{10})-[^\/]*$/;
+			timegm($s, $mi, $h, $d, $mo - 1, $y) . "$ns.$l";
+		};
+		push @bad, "$m->{file}: $m->{topic} $m->{kt} at $m->{updated}, name says $b"
+		  if defined $m->{updated} && hlc_cmp($m->{updated}, $b) < 0;
+	}
+	return @bad;
 }
 
 # The floor of each RESOLVED file by the time it appeared.
