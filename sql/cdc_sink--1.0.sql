@@ -47,6 +47,7 @@ CREATE TABLE cdc_sink.definition (
 	names text[] NOT NULL,
 	topics text[] NOT NULL,
 	partitions integer[] NOT NULL,
+	keys text[] NOT NULL,
 	PRIMARY KEY (job_id, version)
 );
 

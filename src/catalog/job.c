@@ -235,8 +235,10 @@ cdc_definition_from_datums(const Datum *values, const bool *nulls)
 	Datum	   *partitions;
 	char	  **names;
 	char	  **topics;
+	char	  **keys;
 	int			nnames;
 	int			ntopics;
+	int			nkeys;
 	int			npartitions;
 
 	for (int i = 0; i < CDC_DEF_NATTS; i++)
@@ -258,10 +260,11 @@ cdc_definition_from_datums(const Datum *values, const bool *nulls)
 	deconstruct_array(DatumGetArrayTypeP(VALUE(PARTITIONS)), INT4OID,
 					  sizeof(int32), true, TYPALIGN_INT, &partitions, NULL,
 					  &npartitions);
+	keys = strings_from_array(VALUE(KEYS), &nkeys);
 #undef VALUE
 
 	if (nnames != def->ntargets || ntopics != def->ntargets ||
-		npartitions != def->ntargets)
+		npartitions != def->ntargets || nkeys != def->ntargets)
 		elog(ERROR, "definition of changefeed " INT64_FORMAT " is damaged",
 			 def->job_id);
 
@@ -272,6 +275,7 @@ cdc_definition_from_datums(const Datum *values, const bool *nulls)
 		def->targets[i].name = names[i];
 		def->targets[i].topic = topics[i];
 		def->targets[i].partitions = DatumGetInt32(partitions[i]);
+		def->targets[i].keyprint = keys[i];
 	}
 	return def;
 }
@@ -280,13 +284,14 @@ static void
 insert_definition(const CdcDefinition *def)
 {
 	static const Oid types[] = {INT8OID, INT4OID, OIDOID, TEXTOID, TEXTARRAYOID,
-	OIDARRAYOID, TEXTARRAYOID, TEXTARRAYOID, INT4ARRAYOID};
+	OIDARRAYOID, TEXTARRAYOID, TEXTARRAYOID, INT4ARRAYOID, TEXTARRAYOID};
 	Datum		values[CDC_DEF_NATTS];
 	int			n = def->ntargets;
 	Datum	   *relids = palloc(sizeof(Datum) * Max(n, 1));
 	Datum	   *partitions = palloc(sizeof(Datum) * Max(n, 1));
 	char	  **names = palloc(sizeof(char *) * Max(n, 1));
 	char	  **topics = palloc(sizeof(char *) * Max(n, 1));
+	char	  **keys = palloc(sizeof(char *) * Max(n, 1));
 
 	for (int i = 0; i < n; i++)
 	{
@@ -294,6 +299,7 @@ insert_definition(const CdcDefinition *def)
 		partitions[i] = Int32GetDatum(def->targets[i].partitions);
 		names[i] = def->targets[i].name;
 		topics[i] = def->targets[i].topic;
+		keys[i] = def->targets[i].keyprint;
 	}
 
 #define VALUE(att)	values[CDC_DEF_##att - 1]
@@ -310,11 +316,12 @@ insert_definition(const CdcDefinition *def)
 	VALUE(PARTITIONS) = PointerGetDatum(construct_array(partitions, n, INT4OID,
 														sizeof(int32), true,
 														TYPALIGN_INT));
+	VALUE(KEYS) = text_array(n, keys);
 #undef VALUE
 
 	cdc_rows_run("INSERT INTO cdc_sink.definition (job_id, version, owner,"
-				 " sink, options, relids, names, topics, partitions)"
-				 " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+				 " sink, options, relids, names, topics, partitions, keys)"
+				 " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
 				 CDC_DEF_NATTS, types, values, NULL, SPI_OK_INSERT);
 }
 
@@ -411,7 +418,7 @@ cdc_job_list_live(void)
 {
 	static const char sql[] =
 	"SELECT d.job_id, d.version, d.owner, d.sink, d.options, d.relids,"
-	" d.names, d.topics, d.partitions,"
+	" d.names, d.topics, d.partitions, d.keys,"
 	" j.status, j.owner, s.uri, c.version, c.resume_lsn, c.hlc_wall,"
 	" c.hlc_logical, c.scan_done, c.high_water_wall, c.high_water_logical"
 	" FROM cdc_sink.job j"

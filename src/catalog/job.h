@@ -66,6 +66,8 @@ typedef struct CdcTarget
 	char	   *name;			/* db.schema.table at creation */
 	char	   *topic;			/* final topic name */
 	int			partitions;		/* of the topic at creation, 0: none */
+	char	   *keyprint;		/* key and replica identity at creation, see
+								 * cdc_table_keyprint */
 } CdcTarget;
 
 /* A definition; insert-only, so a version never changes. */
@@ -96,7 +98,8 @@ enum
 	CDC_DEF_NAMES,				/* text[] */
 	CDC_DEF_TOPICS,				/* text[] */
 	CDC_DEF_PARTITIONS,			/* integer[] */
-	CDC_DEF_NATTS = CDC_DEF_PARTITIONS
+	CDC_DEF_KEYS,				/* text[] */
+	CDC_DEF_NATTS = CDC_DEF_KEYS
 };
 
 /* Builds a definition from the columns above, palloc'ed (deep copy). */

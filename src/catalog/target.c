@@ -22,6 +22,7 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_index.h"
 #include "catalog/pg_inherits.h"
+#include "catalog/key.h"
 #include "catalog/target.h"
 #include "commands/dbcommands.h"
 #include "lib/stringinfo.h"
@@ -364,6 +365,7 @@ resolve_one(const CdcTargetName *name, Oid role, CdcTarget *target)
 	target->name = psprintf("%s.%s.%s", dbname,
 							get_namespace_name(RelationGetNamespace(rel)),
 							RelationGetRelationName(rel));
+	target->keyprint = cdc_table_keyprint(rel);
 	relation_close(rel, NoLock);
 }
 

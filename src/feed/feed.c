@@ -64,6 +64,7 @@ feed_create(const CdcDefinition *def)
 		feed->def->targets[i] = def->targets[i];
 		feed->def->targets[i].name = pstrdup(def->targets[i].name);
 		feed->def->targets[i].topic = pstrdup(def->targets[i].topic);
+		feed->def->targets[i].keyprint = pstrdup(def->targets[i].keyprint);
 	}
 	feed->options = cdc_options_parse(cdc_options_from_strings(def->noptions,
 															   def->options));

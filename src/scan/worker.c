@@ -28,6 +28,7 @@
 #include "base/err.h"
 #include "base/session.h"
 #include "catalog/job.h"
+#include "catalog/key.h"
 #include "catalog/options.h"
 #include "catalog/pg_am.h"
 #include "catalog/pg_type.h"

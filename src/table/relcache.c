@@ -134,58 +134,6 @@ cdc_tables_reset_subscribers(void)
 	}
 }
 
-AttrNumber *
-cdc_table_key(Relation rel, int *nkeys, CdcIdentity *identity)
-{
-	char		replident = rel->rd_rel->relreplident;
-	AttrNumber *keyatts = NULL;
-	Oid			index_oid = InvalidOid;
-
-	list_free(RelationGetIndexList(rel));	/* sets rd_pkindex, rd_replidindex */
-	if (OidIsValid(cdc_compat_primary_key(rel)))
-		index_oid = cdc_compat_primary_key(rel);
-	else if (replident == REPLICA_IDENTITY_INDEX)
-		index_oid = rel->rd_replidindex;
-
-	*nkeys = 0;
-	if (OidIsValid(index_oid))
-	{
-		Relation	index = RelationIdGetRelation(index_oid);
-
-		if (index == NULL)
-			elog(ERROR, "could not open index %u", index_oid);
-		*nkeys = index->rd_index->indnkeyatts;
-		keyatts = palloc(sizeof(AttrNumber) * *nkeys);
-		for (int i = 0; i < *nkeys; i++)
-			keyatts[i] = index->rd_index->indkey.values[i];
-		RelationClose(index);
-	}
-	else if (replident == REPLICA_IDENTITY_FULL)
-	{
-		TupleDesc	desc = RelationGetDescr(rel);
-
-		keyatts = palloc(sizeof(AttrNumber) * Max(desc->natts, 1));
-		for (int i = 0; i < desc->natts; i++)
-		{
-			Form_pg_attribute att = TupleDescAttr(desc, i);
-
-			if (!att->attisdropped &&
-				att->attgenerated != ATTRIBUTE_GENERATED_VIRTUAL)
-				keyatts[(*nkeys)++] = att->attnum;
-		}
-	}
-
-	if (replident == REPLICA_IDENTITY_FULL)
-		*identity = CDC_IDENTITY_FULL;
-	else if ((replident == REPLICA_IDENTITY_DEFAULT && OidIsValid(cdc_compat_primary_key(rel))) ||
-			 (replident == REPLICA_IDENTITY_INDEX && OidIsValid(index_oid) &&
-			  rel->rd_replidindex == index_oid))
-		*identity = CDC_IDENTITY_KEY;
-	else
-		*identity = CDC_IDENTITY_NONE;
-	return keyatts;
-}
-
 static char *
 fingerprint_columns(TupleDesc desc)
 {
@@ -203,26 +151,6 @@ fingerprint_columns(TupleDesc desc)
 						 att->attgenerated ? att->attgenerated : '-',
 						 NameStr(att->attname));
 	}
-	return buf.data;
-}
-
-static char *
-fingerprint_key(TupleDesc desc, int nkeys, const AttrNumber *keyatts,
-				CdcIdentity identity, bool all_columns)
-{
-	StringInfoData buf;
-
-	initStringInfo(&buf);
-	appendStringInfo(&buf, "%d:", identity);
-	if (all_columns)
-		appendStringInfoString(&buf, "*");
-	else
-		for (int i = 0; i < nkeys; i++)
-		{
-			Form_pg_attribute att = TupleDescAttr(desc, keyatts[i] - 1);
-
-			appendStringInfo(&buf, " %d/%u", keyatts[i], att->atttypid);
-		}
 	return buf.data;
 }
 
@@ -245,10 +173,7 @@ build_entry(CdcTable *table, Relation rel, CdcTable *old)
 	table->permanent = rel->rd_rel->relpersistence == RELPERSISTENCE_PERMANENT;
 	table->keyatts = cdc_table_key(rel, &table->nkeys, &table->identity);
 	table->columns = fingerprint_columns(desc);
-	table->keyprint = fingerprint_key(desc, table->nkeys, table->keyatts,
-									  table->identity,
-									  !OidIsValid(cdc_compat_primary_key(rel)) &&
-									  rel->rd_rel->relreplident == REPLICA_IDENTITY_FULL);
+	table->keyprint = cdc_table_keyprint(rel);
 
 	table->toastable = palloc(sizeof(AttrNumber) * Max(desc->natts, 1));
 	table->ntoastable = 0;

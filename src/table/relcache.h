@@ -9,6 +9,7 @@
 
 #include "postgres.h"
 
+#include "catalog/key.h"
 #include "encode/encode.h"
 #include "sink/sink.h"
 #include "utils/rel.h"
@@ -23,14 +24,6 @@ typedef struct CdcSubscriber
 	CdcTopic   *topic;			/* of the current schema version */
 	CdcRowEncoder *encoder;
 } CdcSubscriber;
-
-/* How the old row of an UPDATE or DELETE can be told. */
-typedef enum CdcIdentity
-{
-	CDC_IDENTITY_NONE,			/* it cannot */
-	CDC_IDENTITY_KEY,			/* key columns only */
-	CDC_IDENTITY_FULL,			/* the whole row */
-} CdcIdentity;
 
 typedef struct CdcTable
 {
@@ -93,12 +86,5 @@ extern CdcTable *cdc_table_get(Relation rel);
  * rows that wait for their values refer to them.
  */
 extern void cdc_table_keep_retired(bool keep);
-
-/*
- * Key columns of a relation: primary key, else the index of REPLICA IDENTITY
- * USING INDEX, else all columns if FULL; palloc'ed.  *nkeys = 0: none.
- */
-extern AttrNumber *cdc_table_key(Relation rel, int *nkeys,
-								 CdcIdentity *identity);
 
 #endif							/* CDC_RELCACHE_H */

@@ -99,11 +99,23 @@ resolved_due(CdcFeed *feed, TimestampTz now, bool caught_up, CdcHlc *r)
 	else
 		return false;
 
-	if (cdc_hlc_cmp(*r, feed->resolved_last) <= 0)
-		return false;
 	least = feed->options->resolved_us;
 	if (!feed->had_rows)
+	{
+		CdcHlc		even;
+
+		/*
+		 * Idle feeds keep step with each other, so that one transaction
+		 * serves them all: their stamps are whole multiples of the interval.
+		 */
 		least = Max(least, (int64) cdc_idle_resolved_interval * 1000);
+		even.wall = r->wall - r->wall % (least * 1000);
+		even.logical = 0;
+		if (cdc_hlc_cmp(even, feed->queued_hlc) >= 0)
+			*r = even;
+	}
+	if (cdc_hlc_cmp(*r, feed->resolved_last) <= 0)
+		return false;
 	return r->wall - feed->resolved_last.wall >= least * 1000;
 }
 

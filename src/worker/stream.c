@@ -592,9 +592,9 @@ hook_encode_options(CdcSubscriber *sub)
 }
 
 /*
- * Each feed remembers the keys under which it took rows, by relation: the
- * table cache forgets them at every rewind, and a replay shows old ones to
- * feeds that are further on.
+ * A feed compares the key of each relation with that of its definition, not
+ * with one that was cached: the cache forgets at every rewind, and a replay
+ * shows old keys to feeds that are further on.
  */
 static void
 hook_key_seen(CdcTable *table)
@@ -616,13 +616,17 @@ hook_key_seen(CdcTable *table)
 		{
 			MemoryContext old = MemoryContextSwitchTo(feed->cxt);
 
+			const CdcTarget *target = &feed->def->targets[table->subs[i].target];
+
+			/* partitions have columns of their own: known by what is seen */
 			seen = palloc(sizeof(CdcSeenKey));
 			seen->relid = table->relid;
-			seen->keyprint = pstrdup(table->keyprint);
+			seen->keyprint = pstrdup(target->relid == table->relid ?
+									 target->keyprint : table->keyprint);
 			feed->seen_keys = lappend(feed->seen_keys, seen);
 			MemoryContextSwitchTo(old);
 		}
-		else if (strcmp(seen->keyprint, table->keyprint) != 0)
+		if (strcmp(seen->keyprint, table->keyprint) != 0)
 		{
 			cdc_feed_end(feed, "the key or replica identity of table \"%s\" has changed",
 						 table->name);

@@ -115,7 +115,7 @@ load_position(CdcFeed *feed, const CdcCheckpoint *cp)
 	feed->durable = *cp;
 	cdc_feed_set_position(feed, cp->resume_lsn, cp->hlc);
 	feed->resolved_last = cp->high_water;
-	feed->seen_keys = NIL;		/* a changed key is accepted by a resume */
+	feed->seen_keys = NIL;
 	feed->end_error[0] = '\0';
 	feed->check_lsn = InvalidXLogRecPtr;
 	feed->finished = false;
