@@ -567,7 +567,7 @@ cdc_job_look(int64 job_id, CdcJobLook *look)
 	/* the newest state, whatever the isolation level of the caller */
 	PushActiveSnapshot(GetLatestSnapshot());
 	rc = SPI_execute_with_args("SELECT j.status, j.owner, j.error, d.relids,"
-							   " c.resume_lsn"
+							   " CASE WHEN c.scan_done THEN c.resume_lsn END"
 							   " FROM cdc_sink.job j"
 							   " JOIN cdc_sink.checkpoint c USING (job_id)"
 							   " JOIN cdc_sink.definition d USING (job_id, version)"

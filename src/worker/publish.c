@@ -93,8 +93,15 @@ lane_publish(TimestampTz now)
 		s->scanned_rows = feed->scanned_rows;
 		s->queued_bytes = (int64) cdc_feed_bytes(feed);
 
-		/* with the scan under way nothing is complete */
-		s->acked_lsn = feed->scan != NULL ? feed->durable.resume_lsn : feed->acked_lsn;
+		/*
+		 * With the scan under way nothing is complete, not even the state as
+		 * of the feed's start.
+		 */
+		if (feed->scan == NULL)
+			s->acked_lsn = feed->acked_lsn;
+		else
+			s->acked_lsn = feed->durable.resume_lsn == InvalidXLogRecPtr ?
+				InvalidXLogRecPtr : feed->durable.resume_lsn - 1;
 		s->acked_hlc = feed->acked_hlc;
 		s->acked_time = feed->acked_time;
 		s->last_message = feed->last_message;
