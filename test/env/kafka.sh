@@ -141,7 +141,8 @@ kafka_init()
 	local users=()
 	[ -z "$secure" ] || users=(--add-scram "SCRAM-SHA-256=[name=alice,password=alice-secret]"
 		--add-scram "SCRAM-SHA-512=[name=alice,password=alice-secret]")
-	kafka_java "$dir" kafka.tools.StorageTool format -t "$(openssl rand 16 | base64 | tr '+/' '-_' | tr -d =)" \
+	# an identifier must not begin with a dash
+	kafka_java "$dir" kafka.tools.StorageTool format -t "$(openssl rand 16 | base64 | tr '+/' 'AB' | tr -d =)" \
 		-c "$dir/server.properties" "${users[@]}" </dev/null >"$dir/format.log" 2>&1 \
 		|| { cat "$dir/format.log" >&2; return 1; }
 }
