@@ -17,7 +17,8 @@ PG_CFLAGS = -std=gnu99 -pthread -fvisibility=hidden -Wall -Wextra $(WERROR) \
 # Up to PostgreSQL 15 PGDLLEXPORT is empty; the hidden default needs it.
 PG_CPPFLAGS = -Isrc '-DPGDLLEXPORT=__attribute__((visibility("default")))' \
 	$(shell pkg-config --cflags rdkafka 2>/dev/null)
-SHLIB_LINK = -pthread $(shell pkg-config --libs rdkafka 2>/dev/null || echo -lrdkafka)
+SHLIB_LINK = -pthread $(shell pkg-config --libs rdkafka 2>/dev/null || echo -lrdkafka) \
+	$(shell pkg-config --libs libcurl 2>/dev/null || echo -lcurl) -lcrypto -lz -lzstd
 
 REGRESS = $(basename $(notdir $(filter-out sql/cdc_sink--%.sql,$(sort $(wildcard sql/*.sql)))))
 REGRESS_OPTS = --inputdir=. --outputdir=$(REGRESS_OUT)
@@ -65,13 +66,13 @@ export PG_CONFIG
 help:
 	@sed -n 's/^#: //p' Makefile
 
-#: make deps         install what is missing (Debian packages; Kafka from Maven)
+#: make deps         install what is missing (Debian packages; Kafka from Maven; an S3 server by Go)
 #: make demo         a changefeed into files, start to end; SINK=kafka: into a broker
 #: make test         all tests against real parts, from a bare checkout
 #: make unit         unit tests only (no server)
 #: make tap          TAP tests only (extension installed); T=test/t/001_basic.pl for one
 #: make installcheck regression tests against the server at PGHOST, PGPORT
-#: make up           throw-away cluster and broker, addresses in tmp/env
+#: make up           throw-away cluster, broker, S3 server; addresses in tmp/env
 #: make restart      build, install, restart that cluster
 #: make down         stop and remove them
 #: make bench        measurements, see test/bench/README.md

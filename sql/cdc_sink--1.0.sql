@@ -51,10 +51,11 @@ CREATE TABLE cdc_sink.definition (
 	PRIMARY KEY (job_id, version)
 );
 
--- URIs with their secrets; gone as soon as the job has ended.
+-- URIs and options with their secrets; gone as soon as the job has ended.
 CREATE TABLE cdc_sink.secret (
 	job_id bigint PRIMARY KEY,
-	uri text NOT NULL
+	uri text NOT NULL,
+	options text[] NOT NULL			-- 'name=value' of the secret ones
 );
 
 /*

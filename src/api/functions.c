@@ -35,6 +35,7 @@
 #include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/json.h"
 #include "utils/jsonb.h"
 #include "utils/memutils.h"
 #include "utils/numeric.h"
@@ -68,24 +69,23 @@ PG_FUNCTION_INFO_V1(changefeed_wait);
  * logged before it ran is out of our hands.
  */
 static void
-hide_secrets(const char *sink)
+hide(const char *secret, const char *redacted)
 {
 	const char *text = debug_query_string;
-	char	   *redacted = cdc_uri_redact(sink);
-	size_t		len = strlen(sink);
+	size_t		len = strlen(secret);
 	const char *hit;
 	StringInfoData buf;
 	MemoryContext old;
 
 	/* no MessageContext: a background worker, with no statement of its own */
 	if (text == NULL || MessageContext == NULL || len == 0 ||
-		strcmp(redacted, sink) == 0 || strstr(text, sink) == NULL)
+		strcmp(redacted, secret) == 0 || strstr(text, secret) == NULL)
 		return;
 
 	/* as long-lived as the text that it replaces */
 	old = MemoryContextSwitchTo(MessageContext);
 	initStringInfo(&buf);
-	while ((hit = strstr(text, sink)) != NULL)
+	while ((hit = strstr(text, secret)) != NULL)
 	{
 		appendBinaryStringInfo(&buf, text, hit - text);
 		appendStringInfoString(&buf, redacted);
@@ -95,6 +95,37 @@ hide_secrets(const char *sink)
 	MemoryContextSwitchTo(old);
 	debug_query_string = buf.data;
 	pgstat_report_activity(STATE_RUNNING, buf.data);
+}
+
+static void
+hide_secrets(const char *sink)
+{
+	hide(sink, cdc_uri_redact(sink));
+}
+
+/* Values of secret options, as they may stand between quotes. */
+static void
+hide_options(List *pairs)
+{
+	ListCell   *lc;
+
+	foreach(lc, pairs)
+	{
+		CdcOptionPair *pair = lfirst(lc);
+		StringInfoData json;
+		char	   *quoted;
+
+		if (pair->value == NULL || !cdc_option_is_secret(pair->name))
+			continue;
+		hide(pair->value, "redacted");
+		quoted = quote_literal_cstr(pair->value);
+		quoted[strlen(quoted) - 1] = '\0';
+		hide(strchr(quoted, '\'') + 1, "redacted");
+		initStringInfo(&json);
+		escape_json(&json, pair->value);
+		json.data[json.len - 1] = '\0';
+		hide(json.data + 1, "redacted");
+	}
 }
 
 static char *
@@ -147,9 +178,12 @@ create_changefeed(List *names, const char *sink, List *pairs)
 	CdcDefinition def;
 	CdcCatalogUser user;
 	char	   *description;
+	char	  **secrets;
+	int			nsecrets;
 
 	if (sink != NULL)
 		hide_secrets(sink);
+	hide_options(pairs);
 	PreventCommandIfReadOnly("CREATE CHANGEFEED");
 	PreventCommandIfParallelMode("CREATE CHANGEFEED");
 	cdc_start_check_server();
@@ -169,11 +203,13 @@ create_changefeed(List *names, const char *sink, List *pairs)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("unsupported sink: %s", uri->scheme),
-				 errhint("Supported are kafka, file, nodelocal and null.")));
+				 errhint("Supported are kafka, s3, webhook-https, file, nodelocal and null.")));
+	cdc_sink_check_options(ops, options);
 	ops->check(uri, options);
 
 	def.sink = cdc_uri_redact(sink);
 	def.options = cdc_options_to_strings(options, &def.noptions);
+	secrets = cdc_options_secrets(options, &nsecrets);
 	cdc_targets_set_topics(def.targets, def.ntargets,
 						   cdc_uri_param(uri, "topic_prefix"),
 						   cdc_uri_param(uri, "topic_name"),
@@ -188,7 +224,7 @@ create_changefeed(List *names, const char *sink, List *pairs)
 
 	cdc_catalog_enter(&user);
 	def.job_id = cdc_job_new_id();
-	cdc_job_insert(&def, sink, description, "json", ops->has_topics,
+	cdc_job_insert(&def, sink, nsecrets, secrets, description, "json", ops->has_topics,
 				   options->initial_scan == CDC_SCAN_NO);
 	cdc_catalog_leave(&user);
 	cdc_wake_lane_at_commit();
@@ -271,8 +307,11 @@ changefeed_create(PG_FUNCTION_ARGS)
 {
 	List	   *names = PG_ARGISNULL(0) ? NIL : names_from_array(PG_GETARG_ARRAYTYPE_P(0));
 	char	   *sink = PG_ARGISNULL(1) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(1));
-	List	   *pairs = PG_ARGISNULL(2) ? NIL : pairs_from_jsonb(PG_GETARG_JSONB_P(2));
+	List	   *pairs;
 
+	if (sink != NULL)
+		hide_secrets(sink);		/* before anything can go wrong */
+	pairs = PG_ARGISNULL(2) ? NIL : pairs_from_jsonb(PG_GETARG_JSONB_P(2));
 	PG_RETURN_INT64(create_changefeed(names, sink, pairs));
 }
 

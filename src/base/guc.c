@@ -24,6 +24,7 @@ int			cdc_sink_check_timeout = 10000;
 int			cdc_idle_resolved_interval = 1000;
 int			cdc_max_retained_wal = 0;
 int			cdc_job_retention = 14 * 24 * 3600;
+bool		cdc_allow_http_webhook = false;
 char	   *cdc_file_root = NULL;
 
 void
@@ -74,6 +75,11 @@ cdc_guc_init(void)
 							"Sets how long finished changefeed jobs are kept.",
 							NULL, &cdc_job_retention, 14 * 24 * 3600, 0, INT_MAX,
 							PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
+	DefineCustomBoolVariable("cdc_sink.allow_http_webhook",
+							 "Allows webhooks without TLS (webhook-http).",
+							 "Rows and credentials cross the network in the clear then.",
+							 &cdc_allow_http_webhook, false,
+							 PGC_SUSET, 0, NULL, NULL, NULL);
 	DefineCustomStringVariable("cdc_sink.file_root",
 							   "Sets the directory below which nodelocal:// and file:// sinks may write.",
 							   "An empty value means the directory cdc_sink in the data directory.",

@@ -366,6 +366,7 @@ cdc_job_new_id(void)
 
 void
 cdc_job_insert(const CdcDefinition *def, const char *sink_uri,
+			   int nsecrets, char **secrets,
 			   const char *description, const char *format, bool has_topics,
 			   bool scan_done)
 {
@@ -390,13 +391,15 @@ cdc_job_insert(const CdcDefinition *def, const char *sink_uri,
 					 SPI_OK_INSERT);
 	}
 	{
-		static const Oid types[] = {INT8OID, TEXTOID};
-		Datum		values[2];
+		static const Oid types[] = {INT8OID, TEXTOID, TEXTARRAYOID};
+		Datum		values[3];
 
 		values[0] = Int64GetDatum(def->job_id);
 		values[1] = CStringGetTextDatum(sink_uri);
-		cdc_rows_run("INSERT INTO cdc_sink.secret (job_id, uri) VALUES ($1, $2)",
-					 2, types, values, NULL, SPI_OK_INSERT);
+		values[2] = text_array(nsecrets, secrets);
+		cdc_rows_run("INSERT INTO cdc_sink.secret (job_id, uri, options)"
+					 " VALUES ($1, $2, $3)",
+					 3, types, values, NULL, SPI_OK_INSERT);
 	}
 	{
 		static const Oid types[] = {INT8OID, INT4OID, BOOLOID};
@@ -419,7 +422,7 @@ cdc_job_list_live(void)
 	static const char sql[] =
 	"SELECT d.job_id, d.version, d.owner, d.sink, d.options, d.relids,"
 	" d.names, d.topics, d.partitions, d.keys,"
-	" j.status, j.owner, s.uri, c.version, c.resume_lsn, c.hlc_wall,"
+	" j.status, j.owner, s.uri, s.options, c.version, c.resume_lsn, c.hlc_wall,"
 	" c.hlc_logical, c.scan_done, c.high_water_wall, c.high_water_logical"
 	" FROM cdc_sink.job j"
 	" JOIN cdc_sink.checkpoint c USING (job_id)"
@@ -428,7 +431,7 @@ cdc_job_list_live(void)
 	" WHERE j.finished IS NULL ORDER BY j.job_id";
 	enum
 	{
-		COL_STATUS = CDC_DEF_NATTS, COL_OWNER, COL_URI, COL_VERSION, COL_LSN,
+		COL_STATUS = CDC_DEF_NATTS, COL_OWNER, COL_URI, COL_SECRETS, COL_VERSION, COL_LSN,
 		COL_WALL, COL_LOGICAL, COL_SCAN_DONE, COL_HW_WALL, COL_HW_LOGICAL,
 		NCOLS
 	};
@@ -460,6 +463,7 @@ cdc_job_list_live(void)
 		job->owner_exists = SearchSysCacheExists1(AUTHOID,
 												  ObjectIdGetDatum(job->owner));
 		job->sink_uri = TextDatumGetCString(values[COL_URI]);
+		job->secrets = strings_from_array(values[COL_SECRETS], &job->nsecrets);
 		cp->job_id = job->job_id;
 		cp->version = DatumGetInt32(values[COL_VERSION]);
 		cp->resume_lsn = nulls[COL_LSN] ? InvalidXLogRecPtr :

@@ -126,12 +126,18 @@ typedef struct CdcJob
 	Oid			owner;
 	bool		owner_exists;
 	char	   *sink_uri;		/* with secrets: never to be logged */
+	int			nsecrets;
+	char	  **secrets;		/* values of secret options, likewise */
 	CdcDefinition *definition;	/* version of the checkpoint, or the first */
 	CdcCheckpoint checkpoint;
 } CdcJob;
 
-/* Writes job, definition (version 1), secret and checkpoint rows. */
+/*
+ * Writes job, definition (version 1), secret and checkpoint rows; secrets:
+ * see cdc_options_secrets.
+ */
 extern void cdc_job_insert(const CdcDefinition *def, const char *sink_uri,
+						   int nsecrets, char **secrets,
 						   const char *description, const char *format,
 						   bool has_topics, bool scan_done);
 

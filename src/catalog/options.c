@@ -24,6 +24,9 @@
 #define DEFAULT_MIN_CHECKPOINT_US	1000000
 #define LEAST_MIN_CHECKPOINT_US		10000
 #define COSTLY_INTERVAL_US			500000
+#define DEFAULT_WEBHOOK_TIMEOUT_US	3000000
+
+#define REDACTED	"redacted"
 
 #define DURATION_HINT \
 	"A duration is written with units, for example \"10s\", \"1m30s\" or \"500ms\"."
@@ -361,6 +364,16 @@ compare_pairs(const ListCell *a, const ListCell *b)
 				  ((CdcOptionPair *) lfirst(b))->name);
 }
 
+static void
+set_secrets(CdcOptions *options)
+{
+	const char *value = given(options->pairs, "webhook_auth_header");
+
+	options->webhook_auth_header = value ? pstrdup(value) : NULL;
+	value = given(options->pairs, "extra_headers");
+	options->extra_headers = value ? pstrdup(value) : NULL;
+}
+
 CdcOptions *
 cdc_options_parse(List *pairs)
 {
@@ -424,6 +437,16 @@ cdc_options_parse(List *pairs)
 
 	value = given(options->pairs, "kafka_sink_config");
 	options->kafka_sink_config = value ? pstrdup(value) : NULL;
+
+	value = given(options->pairs, "compression");
+	options->compression = value ? pstrdup(value) : NULL;
+
+	value = given(options->pairs, "webhook_sink_config");
+	options->webhook_sink_config = value ? pstrdup(value) : NULL;
+	value = given(options->pairs, "webhook_client_timeout");
+	options->webhook_client_timeout_us = value == NULL ? DEFAULT_WEBHOOK_TIMEOUT_US :
+		cdc_parse_duration("webhook_client_timeout", value);
+	set_secrets(options);
 	return options;
 }
 
@@ -472,6 +495,20 @@ cdc_options_from_strings(int n, char **strings)
 	return pairs;
 }
 
+bool
+cdc_option_is_secret(const char *name)
+{
+	const CdcOptionSpec *spec = cdc_option_find(name);
+
+	return spec == NULL || spec->secret == CDC_OPT_SECRET;
+}
+
+static bool
+is_secret(const CdcOptionPair *pair)
+{
+	return pair->value != NULL && cdc_option_is_secret(pair->name);
+}
+
 char **
 cdc_options_to_strings(const CdcOptions *options, int *n)
 {
@@ -484,9 +521,49 @@ cdc_options_to_strings(const CdcOptions *options, int *n)
 		CdcOptionPair *pair = lfirst(lc);
 
 		strings[(*n)++] = pair->value ?
-			psprintf("%s=%s", pair->name, pair->value) : pstrdup(pair->name);
+			psprintf("%s=%s", pair->name,
+					 is_secret(pair) ? REDACTED : pair->value) :
+			pstrdup(pair->name);
 	}
 	return strings;
+}
+
+char **
+cdc_options_secrets(const CdcOptions *options, int *n)
+{
+	char	  **strings = palloc(sizeof(char *) * Max(list_length(options->pairs), 1));
+	ListCell   *lc;
+
+	*n = 0;
+	foreach(lc, options->pairs)
+	{
+		CdcOptionPair *pair = lfirst(lc);
+
+		if (is_secret(pair))
+			strings[(*n)++] = psprintf("%s=%s", pair->name, pair->value);
+	}
+	return strings;
+}
+
+void
+cdc_options_add_secrets(CdcOptions *options, int n, char **strings)
+{
+	ListCell   *lc;
+	ListCell   *lp;
+
+	foreach(lc, cdc_options_from_strings(n, strings))
+	{
+		CdcOptionPair *secret = lfirst(lc);
+
+		foreach(lp, options->pairs)
+		{
+			CdcOptionPair *pair = lfirst(lp);
+
+			if (strcmp(pair->name, secret->name) == 0)
+				pair->value = secret->value;
+		}
+	}
+	set_secrets(options);
 }
 
 char *
@@ -505,8 +582,8 @@ cdc_options_describe(const CdcOptions *options)
 		appendStringInfo(&text, "%s%s", text.len > 0 ? ", " : "", pair->name);
 		if (value == NULL)
 			continue;
-		if (spec == NULL || spec->secret == CDC_OPT_SECRET)
-			value = "redacted";
+		if (is_secret(pair))
+			value = REDACTED;
 		else if (spec->secret == CDC_OPT_SECRET_URL)
 			value = cdc_uri_redact(value);
 		appendStringInfo(&text, " = %s", quote_literal_cstr(value));

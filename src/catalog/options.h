@@ -50,6 +50,14 @@ typedef struct CdcOptions
 	CdcOnError	on_error;
 	CdcOnBadMessage on_bad_message;
 	char	   *kafka_sink_config;	/* JSON text or NULL */
+	char	   *compression;	/* "gzip", "zstd" or NULL */
+	char	   *webhook_sink_config;	/* JSON text or NULL */
+	int64		webhook_client_timeout_us;
+
+	/* Secret: "redacted" until cdc_options_add_secrets(). */
+	char	   *webhook_auth_header;	/* or NULL */
+	char	   *extra_headers;	/* JSON text or NULL */
+
 	List	   *pairs;			/* CdcOptionPair, sorted by name, as given */
 } CdcOptions;
 
@@ -66,6 +74,14 @@ extern CdcOptions *cdc_options_parse(List *pairs);
  */
 extern List *cdc_options_from_strings(int n, char **strings);
 extern char **cdc_options_to_strings(const CdcOptions *options, int *n);
+
+/*
+ * The values of secret options: cdc_options_to_strings() has "redacted" in
+ * their place.  They travel apart and are put back where they are needed.
+ */
+extern bool cdc_option_is_secret(const char *name);
+extern char **cdc_options_secrets(const CdcOptions *options, int *n);
+extern void cdc_options_add_secrets(CdcOptions *options, int n, char **strings);
 
 /* "envelope = 'wrapped', updated": sorted, secrets redacted, or "". */
 extern char *cdc_options_describe(const CdcOptions *options);

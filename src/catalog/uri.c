@@ -578,13 +578,51 @@ redact_piece(StringInfo out, const char *start, const char *end,
 	}
 }
 
+/*
+ * Parameters of a webhook's URL are the receiver's: nobody knows which of them
+ * is a secret, so all are but our own.
+ */
+static void
+redact_webhook(StringInfo out, const char *text)
+{
+	static const char *const shown[] = {
+		"ca_cert", "client_cert", "insecure_tls_skip_verify", "topic_prefix",
+		"topic_name",
+	};
+	const char *query = strchr(text, '?') + 1;
+
+	redact_piece(out, text, query, false);
+	while (*query != '\0')
+	{
+		size_t		len = strcspn(query, "&");
+		size_t		name = Min(strcspn(query, "="), len);
+		bool		show = name == len;
+
+		for (int i = 0; i < lengthof(shown); i++)
+			show |= strlen(shown[i]) == name && strncmp(query, shown[i], name) == 0;
+		if (show)
+			appendBinaryStringInfo(out, query, len);
+		else
+		{
+			appendBinaryStringInfo(out, query, name + 1);
+			appendStringInfoString(out, REDACTED);
+		}
+		query += len;
+		if (*query == '&')
+			appendStringInfoChar(out, *query++);
+	}
+}
+
 char *
 cdc_uri_redact(const char *text)
 {
 	StringInfoData out;
 
 	initStringInfo(&out);
-	redact_piece(&out, text, text + strlen(text), false);
+	if (pg_strncasecmp(text, "webhook-", 8) == 0 && strchr(text, '?') != NULL)
+		redact_webhook(&out, text);
+	else
+		redact_piece(&out, text, text + strlen(text), false);
 	return out.data;
 }
 

@@ -303,7 +303,7 @@ take_rows(CdcFeed *feed, size_t room)
 {
 	CdcScan    *scan = feed->scan;
 	CdcTopic   *topic = cdc_feed_topic(feed, scan->target, false);
-	bool		key_beside = !feed->ops->forces_key_in_value;
+	bool		key_beside = cdc_sink_has_keys(feed->ops);
 
 	/* 'only' exports one snapshot and emits no events that could repeat it */
 	bool		filter = feed->options->initial_scan != CDC_SCAN_ONLY;

@@ -16,8 +16,6 @@
 #include "sink/file_writer.h"
 #include "sink/objstore.h"
 
-#define DATA_EXT		".ndjson"
-
 /* As much of a path as leaves room for the rest of a message. */
 #define SHOWN_PATH		300
 
@@ -29,6 +27,7 @@ typedef struct FileSink
 	CdcFileTrouble trouble;		/* as last seen */
 } FileSink;
 
+static const char *const options_known[] = {"compression", NULL};
 static const char *const schemes[] = {"file", "nodelocal", NULL};
 static const char *const params[] = {CDC_OBJ_PARAM_NAMES, NULL};
 
@@ -38,12 +37,7 @@ file_check(const CdcUri *uri, const CdcOptions *options)
 	CdcObjParams parsed;
 
 	cdc_uri_require_known(uri, uri->scheme, params);
-	cdc_objstore_params(uri, &parsed);
-	if (options->kafka_sink_config != NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("this sink is incompatible with option %s",
-						"kafka_sink_config")));
+	cdc_objstore_params(uri, options, &parsed);
 	cdc_file_check_access(cdc_file_dir(uri));
 }
 
@@ -67,14 +61,14 @@ file_open(const CdcSinkConfig *config)
 	CdcObjParams parsed;
 	char	   *dir;
 
-	cdc_objstore_params(config->uri, &parsed);
+	cdc_objstore_params(config->uri, config->options, &parsed);
 	dir = cdc_file_dir(config->uri);
 	fs = calloc(1, sizeof(FileSink));
 	if (fs == NULL)
 		return NULL;
 	fs->base.ops = &cdc_sink_file;
 	fs->base.job_id = config->job_id;
-	fs->store = cdc_objstore_create(&fs->base, config, &parsed, DATA_EXT, put_object);
+	fs->store = cdc_objstore_create(&fs->base, config, &parsed, put_object);
 	if (fs->store != NULL)
 		fs->writer = cdc_file_writer_start(dir, config->job_id,
 										   cdc_objstore_session(fs->store),
@@ -160,6 +154,7 @@ file_close(CdcSink *sink)
 const CdcSinkOps cdc_sink_file = {
 	.name = "file",
 	.schemes = schemes,
+	.options = options_known,
 	.has_topics = false,
 	.forces_key_in_value = true,
 	.sanitises_topics = false,

@@ -653,9 +653,12 @@ kafka_check(const CdcUri *uri, const CdcOptions *options)
 				 errhint("Use RequiredAcks \"ALL\" in kafka_sink_config to be safe.")));
 }
 
+static const char *const options_known[] = {"kafka_sink_config", NULL};
+
 const CdcSinkOps cdc_sink_kafka = {
 	.name = "kafka",
 	.schemes = cdc_kafka_schemes,
+	.options = options_known,
 	.has_topics = true,
 	.sanitises_topics = true,
 	.check = kafka_check,

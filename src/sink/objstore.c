@@ -13,7 +13,8 @@
  *
  * Files are cut by flush(), at file_size, and when what is held comes to half
  * of cdc_sink.feed_memory: the feed can take no more rows until some are
- * acknowledged, which an open file never does.
+ * acknowledged, which an open file never does.  A compressed file has its
+ * compressor while it is open, so only so many of those are open at a time.
  *
  * Runs: main thread of a lane worker.  Memory is malloc'ed.
  *-------------------------------------------------------------------------
@@ -30,6 +31,9 @@
 /* RESOLVED files on their way; more only pile up while the sink hangs. */
 #define MAX_RESOLVED		4
 
+/* Compressed files open at a time. */
+#define MAX_COMPRESSORS		16
+
 struct CdcObjRef
 {
 	CdcBatch   *batch;
@@ -41,7 +45,6 @@ struct CdcObjStore
 	CdcSink    *sink;
 	void		(*put) (CdcSink *sink, CdcObject *object);
 	CdcObjParams params;
-	const char *ext;
 	uint64		session;
 	uint32		next_file;
 	CdcHlc		bound;			/* no row to come is older */
@@ -55,10 +58,12 @@ struct CdcObjStore
 };
 
 void
-cdc_objstore_params(const CdcUri *uri, CdcObjParams *params)
+cdc_objstore_params(const CdcUri *uri, const CdcOptions *options,
+					CdcObjParams *params)
 {
 	const char *text;
 
+	params->compression = cdc_compression_parse(options->compression);
 	params->file_size = DEFAULT_FILE_SIZE;
 	params->partition = CDC_OBJ_DAILY;
 	text = cdc_uri_param(uri, "file_size");
@@ -100,7 +105,7 @@ raise_bound(CdcObjStore *store, CdcHlc floor)
 
 CdcObjStore *
 cdc_objstore_create(CdcSink *sink, const CdcSinkConfig *config,
-					const CdcObjParams *params, const char *ext,
+					const CdcObjParams *params,
 					void (*put) (CdcSink *sink, CdcObject *object))
 {
 	CdcObjStore *store = calloc(1, sizeof(CdcObjStore));
@@ -111,7 +116,6 @@ cdc_objstore_create(CdcSink *sink, const CdcSinkConfig *config,
 	store->sink = sink;
 	store->put = put;
 	store->params = *params;
-	store->ext = ext;
 	store->bound = config->floor;
 	if (!pg_strong_random(&store->session, sizeof(store->session)))
 	{
@@ -140,6 +144,7 @@ cdc_object_free(CdcObject *object)
 {
 	for (uint32 i = 0; i < object->nrefs; i++)
 		cdc_batch_unref(object->refs[i].batch);
+	cdc_compressor_free(object->compressor);
 	free(object->refs);
 	free(object->rows);
 	free(object->text);
@@ -159,6 +164,24 @@ cdc_objstore_destroy(CdcObjStore *store)
 	free(store);
 }
 
+/* End of the data files' names. */
+static const char *
+data_ext(const CdcObjStore *store)
+{
+	switch (store->params.compression)
+	{
+		case CDC_COMPRESS_GZIP:
+			return ".ndjson.gz";
+		case CDC_COMPRESS_ZSTD:
+			return ".ndjson.zst";
+		case CDC_COMPRESS_NONE:
+			break;
+	}
+	return ".ndjson";
+}
+
+static void cut_objects(CdcObjStore *store, const CdcTopic *upto, const CdcHlc *limit);
+
 /* The open object of a topic, a new one if there is none; NULL: no memory. */
 static CdcObject *
 open_object(CdcObjStore *store, CdcTopic *topic)
@@ -168,6 +191,9 @@ open_object(CdcObjStore *store, CdcTopic *topic)
 
 	if (object != NULL)
 		return object;
+	if (store->params.compression != CDC_COMPRESS_NONE &&
+		store->nopen >= MAX_COMPRESSORS)
+		cut_objects(store, NULL, NULL);
 	if (store->nopen == store->maxopen)
 	{
 		int			maxopen = Max(store->maxopen * 2, 16);
@@ -186,6 +212,15 @@ open_object(CdcObjStore *store, CdcTopic *topic)
 	object = calloc(1, sizeof(CdcObject));
 	if (object == NULL)
 		return NULL;
+	if (store->params.compression != CDC_COMPRESS_NONE)
+	{
+		object->compressor = cdc_compressor_create(store->params.compression);
+		if (object->compressor == NULL)
+		{
+			free(object);
+			return NULL;
+		}
+	}
 	object->topic = topic;
 	object->newlines = true;
 	object->bound = store->bound;
@@ -195,7 +230,7 @@ open_object(CdcObjStore *store, CdcTopic *topic)
 	name.file = store->next_file++;
 	name.topic = topic->name;
 	name.schema = topic->schema_version;
-	name.ext = store->ext;
+	name.ext = data_ext(store);
 	cdc_objname_data(object->name, &name, store->params.partition);
 	store->open[store->nopen++] = object;
 	topic->sink_data = object;
@@ -206,9 +241,7 @@ open_object(CdcObjStore *store, CdcTopic *topic)
 static bool
 add_row(CdcObject *object, CdcBatch *batch, const CdcMessage *msg)
 {
-	CdcObjRow  *row;
-
-	if (object->nrows == object->maxrows)
+	if (object->compressor == NULL && object->nrows == object->maxrows)
 	{
 		uint32		maxrows = Max(object->maxrows * 2, 64);
 		CdcObjRow  *rows = realloc(object->rows, sizeof(CdcObjRow) * maxrows);
@@ -235,12 +268,18 @@ add_row(CdcObject *object, CdcBatch *batch, const CdcMessage *msg)
 		object->refs[object->nrefs].nrows = 0;
 		object->nrefs++;
 	}
+	if (object->compressor == NULL)
+	{
+		object->rows[object->nrows].data = cdc_msg_value(batch, msg);
+		object->rows[object->nrows++].len = msg->val_len;
+	}
+	else if (!cdc_compressor_add(object->compressor, cdc_msg_value(batch, msg), msg->val_len) ||
+			 !cdc_compressor_add(object->compressor, "\n", 1))
+		object->failed = true;
 	object->refs[object->nrefs - 1].nrows++;
-	row = &object->rows[object->nrows++];
-	row->data = cdc_msg_value(batch, msg);
-	row->len = msg->val_len;
-	object->bytes += (uint64) row->len + 1;
-	object->payload += row->len;
+	object->nmsgs++;
+	object->bytes += (uint64) msg->val_len + 1;
+	object->payload += msg->val_len;
 	if (msg->key_len != CDC_LEN_NULL)
 		object->payload += msg->key_len;
 	return true;
@@ -255,6 +294,31 @@ by_schema_version(const void *a, const void *b)
 	if (x->topic->schema_version != y->topic->schema_version)
 		return x->topic->schema_version < y->topic->schema_version ? -1 : 1;
 	return strcmp(x->name, y->name);
+}
+
+/*
+ * Ends the compression of a file that is cut.  False: no memory, and as the
+ * stream cannot be taken up again the rows have to come again.
+ */
+static bool
+finish_object(CdcObject *object)
+{
+	size_t		len;
+
+	if (object->compressor == NULL)
+		return true;
+	if (object->failed ||
+		!cdc_compressor_finish(object->compressor, &object->text, &len) ||
+		len > PG_UINT32_MAX ||
+		(object->rows = malloc(sizeof(CdcObjRow))) == NULL)
+		return false;
+	cdc_compressor_free(object->compressor);
+	object->compressor = NULL;
+	object->rows[0].data = object->text;
+	object->rows[0].len = (uint32) len;
+	object->nrows = 1;
+	object->newlines = false;
+	return true;
 }
 
 /*
@@ -284,9 +348,20 @@ cut_objects(CdcObjStore *store, const CdcTopic *upto, const CdcHlc *limit)
 		qsort(store->cut, ncut, sizeof(CdcObject *), by_schema_version);
 	for (int i = 0; i < ncut; i++)
 	{
-		store->cut[i]->topic->sink_data = NULL;
+		CdcObject  *object = store->cut[i];
+
+		object->topic->sink_data = NULL;
+		if (store->sink->broken || !finish_object(object))
+		{
+			/* a later one must not overtake it: none is put any more */
+			if (!store->sink->broken)
+				cdc_sink_trouble(store->sink, "out of memory");
+			store->sink->broken = true;
+			cdc_object_free(object);
+			continue;
+		}
 		store->nput++;
-		store->put(store->sink, store->cut[i]);
+		store->put(store->sink, object);
 	}
 }
 
@@ -305,6 +380,13 @@ ack(CdcObjStore *store, CdcBatch *batch, uint32 n)
 	cdc_batch_ack(batch, n);
 	if (batch->nacked == batch->nmsgs)
 		store->held -= batch->buf.len;
+}
+
+/* What file_size is about: bytes of the file, as far as they are known. */
+static int64
+object_size(const CdcObject *object)
+{
+	return object->compressor ? cdc_compressor_size(object->compressor) : object->bytes;
 }
 
 void
@@ -336,7 +418,7 @@ cdc_objstore_submit(CdcObjStore *store, CdcBatch *batch)
 			return;
 		}
 		taken(store, batch);
-		if (object->bytes >= store->params.file_size)
+		if (object_size(object) >= store->params.file_size)
 			cut_objects(store, msg->topic, NULL);
 	}
 	if (store->held >= limit)
@@ -393,7 +475,7 @@ cdc_objstore_done(CdcObjStore *store, CdcObject *object)
 	else
 	{
 		store->nput--;
-		store->sink->sent_messages += object->nrows;
+		store->sink->sent_messages += object->nmsgs;
 		store->sink->sent_bytes += object->payload;
 		for (uint32 i = 0; i < object->nrefs; i++)
 			ack(store, object->refs[i].batch, object->refs[i].nrows);

@@ -7,7 +7,8 @@
  * The transport gets each object once, complete, through its "put" call and
  * has to make them durable in that order; then it hands each back with
  * cdc_objstore_done().  The bytes of the rows stay the batches', to which the
- * object holds references, so it can be sent as often as it takes.
+ * object holds references, so it can be sent as often as it takes; those of a
+ * compressed object are its own.
  *
  * Runs: main thread of a lane worker.  While the transport has an object its
  * threads may read "name", "rows", "nrows" and "newlines", and use "node".
@@ -19,6 +20,7 @@
 #include "postgres.h"
 
 #include "lib/ilist.h"
+#include "sink/compress.h"
 #include "sink/objname.h"
 #include "sink/sink.h"
 
@@ -38,16 +40,24 @@ typedef struct CdcObject
 	uint32		nrows;
 	bool		newlines;		/* each row is followed by a newline */
 
+	/* The transport's own, zero at first. */
+	void	   *owner;
+	void	   *call;
+
 	/* The rest belongs to objstore.c. */
 	uint32		maxrows;
-	uint64		bytes;			/* with newlines */
+	uint32		nmsgs;			/* rows it holds, however they are stored */
+	uint64		bytes;			/* with newlines, uncompressed */
 	uint64		payload;		/* key and value bytes of the rows */
 	CdcHlc		bound;			/* stamp of its name */
 	CdcTopic   *topic;			/* while open; NULL: a RESOLVED file */
 	CdcObjRef  *refs;			/* batches its rows are in */
 	uint32		nrefs;
 	uint32		maxrefs;
-	char	   *text;			/* payload of a RESOLVED file */
+	CdcCompressor *compressor;	/* while open, if it is compressed */
+	bool		failed;			/* and has lost something */
+	char	   *text;			/* payload of a RESOLVED file, or what came
+								 * out of the compressor */
 } CdcObject;
 
 /* URI parameters that all such sinks know. */
@@ -55,6 +65,7 @@ typedef struct CdcObjParams
 {
 	int64		file_size;
 	CdcObjPartition partition;
+	CdcCompression compression;
 } CdcObjParams;
 
 #define CDC_OBJ_PARAM_NAMES		"file_size", "partition_format", "topic_prefix"
@@ -62,16 +73,13 @@ typedef struct CdcObjParams
 typedef struct CdcObjStore CdcObjStore;
 
 /* Reads the parameters; raises 22023.  Runs: backend and worker. */
-extern void cdc_objstore_params(const CdcUri *uri, CdcObjParams *params);
+extern void cdc_objstore_params(const CdcUri *uri, const CdcOptions *options,
+								CdcObjParams *params);
 
-/*
- * New store for an open sink; ext is the end of the data files' names.
- * NULL: out of memory.
- */
+/* New store for an open sink.  NULL: out of memory. */
 extern CdcObjStore *cdc_objstore_create(CdcSink *sink,
 										const CdcSinkConfig *config,
 										const CdcObjParams *params,
-										const char *ext,
 										void (*put) (CdcSink *sink, CdcObject *object));
 
 /* Random, different for each run of a sink; part of all its names. */
@@ -85,6 +93,13 @@ extern bool cdc_objstore_resolved(CdcObjStore *store, const char *payload,
 
 /* The object is durable under its name: acknowledges and frees it. */
 extern void cdc_objstore_done(CdcObjStore *store, CdcObject *object);
+
+/* Table and schema version share it; NULL: a RESOLVED file. */
+static inline const char *
+cdc_object_topic(const CdcObject *object)
+{
+	return object->topic ? object->topic->name : NULL;
+}
 
 /* Frees an object without acknowledging it; the store may be gone. */
 extern void cdc_object_free(CdcObject *object);

@@ -14,6 +14,8 @@
 static const CdcSinkOps *const sinks[] = {
 	&cdc_sink_kafka,
 	&cdc_sink_file,
+	&cdc_sink_s3,
+	&cdc_sink_webhook,
 	&cdc_sink_null,
 };
 
@@ -29,6 +31,34 @@ cdc_sink_lookup(const char *scheme)
 		}
 	}
 	return NULL;
+}
+
+/* Options that belong to single sinks. */
+static const char *const special_options[] = {
+	"compression", "extra_headers", "kafka_sink_config", "webhook_auth_header",
+	"webhook_client_timeout", "webhook_sink_config",
+};
+
+void
+cdc_sink_check_options(const CdcSinkOps *ops, const CdcOptions *options)
+{
+	ListCell   *lc;
+
+	foreach(lc, options->pairs)
+	{
+		const char *name = ((CdcOptionPair *) lfirst(lc))->name;
+		bool		special = false;
+		bool		known = false;
+
+		for (int i = 0; i < lengthof(special_options); i++)
+			special |= strcmp(special_options[i], name) == 0;
+		for (int i = 0; ops->options != NULL && ops->options[i] != NULL; i++)
+			known |= strcmp(ops->options[i], name) == 0;
+		if (special && !known)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("this sink is incompatible with option %s", name)));
+	}
 }
 
 void

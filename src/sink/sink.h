@@ -62,6 +62,10 @@ typedef struct CdcSinkOps
 	bool		has_topics;		/* column "topics" of changefeed_jobs is set */
 	bool		forces_key_in_value;	/* keys have no place beside the value */
 	bool		sanitises_topics;	/* Kafka's rule for topic names */
+	bool		forces_topic_in_value;	/* nor have topics */
+	bool		orders_by_key;	/* wants keys beside the value all the same */
+	const char *const *options; /* options of single sinks that it knows,
+								 * NULL-terminated, or NULL: none */
 
 	/*
 	 * Validates URI and options without I/O; raises an ERROR (22023) for
@@ -155,11 +159,23 @@ cdc_effective_encode(const CdcSinkOps *ops, const CdcOptions *options)
 
 	if (ops->forces_key_in_value)
 		encode.key_in_value = true;
+	if (ops->forces_topic_in_value)
+		encode.topic_in_value = true;
 	return encode;
+}
+
+/* Do messages have their key beside the value? */
+static inline bool
+cdc_sink_has_keys(const CdcSinkOps *ops)
+{
+	return !ops->forces_key_in_value || ops->orders_by_key;
 }
 
 /* Sink for a scheme, or NULL. */
 extern const CdcSinkOps *cdc_sink_lookup(const char *scheme);
+
+/* Raises 22023 if a feed of this sink was given an option that is not for it. */
+extern void cdc_sink_check_options(const CdcSinkOps *ops, const CdcOptions *options);
 
 /*
  * Number of closed sinks whose library threads have not ended yet.  0 means
@@ -172,6 +188,8 @@ extern bool cdc_sink_gone(int64 job_id);
 
 extern const CdcSinkOps cdc_sink_kafka;
 extern const CdcSinkOps cdc_sink_file;
+extern const CdcSinkOps cdc_sink_s3;
+extern const CdcSinkOps cdc_sink_webhook;
 extern const CdcSinkOps cdc_sink_null;
 
 #endif							/* CDC_SINK_H */

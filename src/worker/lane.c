@@ -122,6 +122,34 @@ set_feed_cap(void)
 	lane.feed_cap = Min((size_t) cdc_feed_memory, (size_t) cdc_lane_memory / Max(n, 1)) * 1024;
 }
 
+/* Settings that this version refuses are trouble of one feed, not of all. */
+static CdcSink *
+try_open(CdcFeed *feed, const CdcSinkConfig *config)
+{
+	MemoryContext cxt = CurrentMemoryContext;
+	CdcSink    *volatile sink = NULL;
+
+	PG_TRY();
+	{
+		sink = feed->ops->open(config);
+		if (sink == NULL)
+			cdc_feed_trouble(feed, "could not open the sink: out of memory");
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(cxt);
+		error = CopyErrorData();
+		if (ProcDiePending || cdc_error_is_passing(error->sqlerrcode))
+			PG_RE_THROW();
+		FlushErrorState();
+		cdc_feed_trouble(feed, error->message);
+	}
+	PG_END_TRY();
+	return sink;
+}
+
 /* The sink of a feed, if it can be had by now. */
 static void
 open_sink_if_due(CdcFeed *feed, TimestampTz now)
@@ -147,10 +175,9 @@ open_sink_if_due(CdcFeed *feed, TimestampTz now)
 	else
 		config.floor.logical++; /* a RESOLVED of acked_hlc may be there */
 	cdc_threads_started();
-	feed->sink = feed->ops->open(&config);
+	feed->sink = try_open(feed, &config);
 	if (feed->sink == NULL)
 	{
-		cdc_feed_trouble(feed, "could not open the sink: out of memory");
 		feed->sink_failures++;
 		feed->sink_open_at = TimestampTzPlusMilliseconds(now, 1000);
 		return;
@@ -247,20 +274,26 @@ lane_pump_all(void)
 		cdc_feed_pump(dlist_container(CdcFeed, node, iter.cur));
 }
 
-/* Serves every sink and looks after those in trouble. */
-static void
+/*
+ * Serves every sink and looks after those in trouble.  True if a scan may
+ * have got room for more rows.
+ */
+static bool
 serve_feeds(TimestampTz now)
 {
 	size_t		cap = lane.feed_cap;
+	bool		room = false;
 	dlist_iter	iter;
 
 	dlist_foreach(iter, &lane.feeds)
 	{
 		CdcFeed    *feed = dlist_container(CdcFeed, node, iter.cur);
+		uint64		acked = feed->acked_rows;
 
 		open_sink_if_due(feed, now);
 		cdc_feed_seal(feed);
 		cdc_feed_pump(feed);
+		room |= feed->scan != NULL && feed->acked_rows != acked;
 		if (feed->sink != NULL && feed->sink->poison_batch != NULL)
 			handle_poison(feed, now);
 		if (feed->sink != NULL && feed->sink->broken)
@@ -278,6 +311,7 @@ serve_feeds(TimestampTz now)
 			lane.want_visit = true;
 	}
 	(void) cdc_sinks_closing(); /* reaps what is gone */
+	return room;
 }
 
 /* Takes over rows of the initial scans; true while there are more. */
@@ -596,6 +630,7 @@ lane_loop(void)
 	for (;;)
 	{
 		TimestampTz now;
+		bool		room;
 
 		MemoryContextSwitchTo(lane.turn_cxt);
 		CHECK_FOR_INTERRUPTS();
@@ -617,13 +652,13 @@ lane_loop(void)
 		now = GetCurrentTimestamp();
 		more |= rewind_if_wanted();
 		more |= pump_scans();
-		serve_feeds(now);
+		room = serve_feeds(now);
 		checkpoint_if_due(now, !more);
 		lane_publish(now);
 		close_if_unused(now);
 		MemoryContextReset(lane.turn_cxt);
 
-		if (more)
+		if (more || room)
 			continue;
 		pg_atomic_write_u32(&lane.shared->sleeping, 1);
 		pg_memory_barrier();

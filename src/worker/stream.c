@@ -29,7 +29,7 @@
 #include "worker/lane.h"
 
 /* Sinks are served once in so many rows of a long transaction. */
-#define ROWS_PER_SERVICE	2048
+#define ROWS_PER_SERVICE	512
 
 /* Definitions inserted by the transaction at hand. */
 static List *new_definitions = NIL;
@@ -108,7 +108,7 @@ append_row(CdcSubscriber *sub, ReorderBufferTXN *txn, bool is_delete,
 	msg = cdc_batch_add(batch, sub->topic);
 	msg->hlc = feed->txn_hlc;
 	open_message = batch;
-	if (!feed->ops->forces_key_in_value)
+	if (cdc_sink_has_keys(feed->ops))
 	{
 		start = batch->buf.len;
 		if (key->len > 0)
@@ -186,7 +186,7 @@ append_deferred(CdcSubscriber *sub, ReorderBufferTXN *txn, CdcTable *table,
 	cdc_batch_add(batch, sub->topic)->hlc = feed->txn_hlc;
 	feed->deferred_bytes += cdc_toast_defer(table, sub, batch,
 											batch->nmsgs - 1,
-											!feed->ops->forces_key_in_value,
+											cdc_sink_has_keys(feed->ops),
 											feed->txn_hlc);
 	if (unlikely(cdc_feed_bytes(feed) >= lane.feed_cap))
 	{

@@ -443,6 +443,7 @@ visit_job(const CdcJob *job)
 	{
 		MemoryContext old = MemoryContextSwitchTo(feed->cxt);
 
+		cdc_options_add_secrets(feed->options, job->nsecrets, job->secrets);
 		feed->uri = cdc_uri_parse(job->sink_uri);
 		MemoryContextSwitchTo(old);
 	}

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Installs what is missing to build and test: Debian packages, and Apache
-# Kafka from Maven Central. Does nothing, quickly, when all is there.
+# Installs what is missing to build and test: Debian packages, Apache Kafka
+# from Maven Central, and with Go an S3 server. Does nothing, quickly, when all
+# is there.
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 PGVER=${PGVER:-15}
@@ -26,6 +27,11 @@ perl -MIPC::Run -e1 2>/dev/null || need libipc-run-perl
 have prove || need perl
 { have pkg-config && pkg-config --exists rdkafka; } || need librdkafka-dev
 { have pkg-config && pkg-config --exists libcurl; } || need libcurl4-openssl-dev
+{ have pkg-config && pkg-config --exists libcrypto; } || need libssl-dev
+{ have pkg-config && pkg-config --exists zlib; } || need zlib1g-dev
+{ have pkg-config && pkg-config --exists libzstd; } || need libzstd-dev
+have zstd || need zstd
+have python3 || need python3
 have java || need default-jdk-headless
 have mvn || need maven
 
@@ -54,3 +60,5 @@ fi
 
 . "$(dirname "${BASH_SOURCE[0]}")/kafka.sh"
 kafka_fetch
+. "$(dirname "${BASH_SOURCE[0]}")/s3.sh"
+s3_fetch

@@ -1,13 +1,16 @@
 #!/usr/bin/env bash
-# Starts a throw-away cluster and a Kafka broker and leaves them running; their
-# addresses go to $CDC_ENV_FILE (tmp/env). Found running, nothing is changed.
+# Starts a throw-away cluster, a Kafka broker and (where Go is) an S3 server and
+# leaves them running; their addresses go to $CDC_ENV_FILE (tmp/env). Found
+# running, nothing is changed.
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 here=$CDC_ROOT/test/env
 . "$here/kafka.sh"
+. "$here/s3.sh"
 
 if [ -f "$CDC_ENV_FILE" ]; then
 	. "$CDC_ENV_FILE"
-	if pid_alive "$(pg_pid "$CDC_BASE")" && pid_alive "$(kafka_pid "$CDC_BASE/kafka")"; then
+	if pid_alive "$(pg_pid "$CDC_BASE")" && pid_alive "$(kafka_pid "$CDC_BASE/kafka")" \
+		&& { [ ! -d "$CDC_BASE/s3" ] || pid_alive "$(s3_pid "$CDC_BASE/s3")"; }; then
 		say "already running, see $CDC_ENV_FILE"
 		exit 0
 	fi
@@ -25,6 +28,7 @@ undo()
 	trap '' INT TERM
 	pg_stop "$base" || true
 	kafka_stop "$base/kafka" || true
+	s3_stop "$base/s3" || true
 	rm -rf "$base"
 }
 trap 'undo' EXIT
@@ -32,8 +36,9 @@ trap 'exit 130' INT TERM
 
 # The checkout may be closed to the servers' owner: it runs from a copy.
 mkdir "$base/env"
-cp "$here/lib.sh" "$here/kafka.sh" "$base/env/"
+cp "$here/lib.sh" "$here/kafka.sh" "$here/s3.sh" "$base/env/"
 kafka_sh() { as_user env CDC_CACHE="$CDC_CACHE" bash "$base/env/kafka.sh" "$@"; }
+s3_sh() { as_user env CDC_CACHE="$CDC_CACHE" bash "$base/env/s3.sh" "$@"; }
 
 say "starting PostgreSQL"
 port=$(free_port)
@@ -42,6 +47,13 @@ pg_start "$base"
 say "starting Kafka"
 kafka_sh init "$base/kafka"
 kafka_sh start "$base/kafka"
+s3_env=
+if s3_available; then
+	say "starting an S3 server"
+	s3_sh init "$base/s3"
+	s3_sh start "$base/s3"
+	s3_env=$(sed -E "s/^(S3_[A-Z]+)=(.*)/CDC_\1='\2'/" "$base/s3/env")
+fi
 
 mkdir -p "$(dirname "$CDC_ENV_FILE")"
 cat >"$CDC_ENV_FILE.new" <<ENV
@@ -54,6 +66,7 @@ CDC_PGOSUSER='$CDC_PGOSUSER'
 CDC_KAFKA='$(sed -n 's/^KAFKA=//p' "$base/kafka/env")'
 CDC_FILE_ROOT='$base/files'
 CDC_BASE='$base'
+$s3_env
 ENV
 mv "$CDC_ENV_FILE.new" "$CDC_ENV_FILE"
 trap - EXIT

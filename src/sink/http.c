@@ -1,0 +1,545 @@
+/*-------------------------------------------------------------------------
+ * http.c
+ *		HTTP requests of a sink: libcurl's multi interface with the sockets
+ *		in an epoll descriptor of our own; see http.h.
+ *
+ * The lane waits for that descriptor among others and calls
+ * cdc_http_service().  Names are resolved by threads of libcurl's, which
+ * inherit the signal mask of whoever makes them: all signals are blocked
+ * around every call that may do so, else PostgreSQL's handlers would run on
+ * a thread that must not touch PostgreSQL.
+ *
+ * Nobody waits for such a thread: requests have CURLOPT_QUICK_EXIT, and the
+ * handles of a closed engine are torn down by a thread of its own, since
+ * that says goodbye to servers.
+ *
+ * Runs: lane and probe workers, main thread; farewell_main on a thread with
+ * all signals blocked, which touches the closed engine only.  malloc'ed
+ * memory throughout.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <signal.h>
+#include <sys/epoll.h>
+#include <sys/timerfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "miscadmin.h"
+#include "sink/http_int.h"
+
+#define MAX_EVENTS			64
+#define MAX_ROUNDS			8		/* before the lane gets its turn again */
+#define DRAIN_MS			3000	/* for the last answers of a closed engine */
+
+int64
+cdc_http_now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (int64) t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+/* Threads made from here on inherit a mask that lets nothing through. */
+static void
+block_signals(sigset_t *old)
+{
+	sigset_t	all;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, old);
+}
+
+static void
+restore_signals(const sigset_t *old)
+{
+	pthread_sigmask(SIG_SETMASK, old, NULL);
+}
+
+/* ---- callbacks of the library ---------------------------------------- */
+
+static int
+on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *known)
+{
+	CdcHttp    *http = arg;
+	struct epoll_event event;
+
+	memset(&event, 0, sizeof(event));
+	event.data.fd = fd;
+	if (what == CURL_POLL_REMOVE)
+	{
+		/* it may be closed already */
+		(void) epoll_ctl(http->epoll_fd, EPOLL_CTL_DEL, fd, NULL);
+		return 0;
+	}
+	if (what & CURL_POLL_IN)
+		event.events |= EPOLLIN;
+	if (what & CURL_POLL_OUT)
+		event.events |= EPOLLOUT;
+	if (epoll_ctl(http->epoll_fd, EPOLL_CTL_MOD, fd, &event) < 0 &&
+		epoll_ctl(http->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0)
+		return -1;
+	return 0;
+}
+
+/* Negative: never. */
+static int
+set_timer(int fd, int64 ms)
+{
+	struct itimerspec spec = {{0}};
+
+	if (ms > 0)
+	{
+		spec.it_value.tv_sec = ms / 1000;
+		spec.it_value.tv_nsec = (ms % 1000) * 1000000L;
+	}
+	else if (ms == 0)
+		spec.it_value.tv_nsec = 1;	/* 0 would stop it */
+	return timerfd_settime(fd, 0, &spec, NULL) == 0 ? 0 : -1;
+}
+
+static int
+on_timer(CURLM *multi, long ms, void *arg)
+{
+	return set_timer(((CdcHttp *) arg)->timer_fd, ms);
+}
+
+void
+cdc_http_wake_in(CdcHttp *http, int64 ms)
+{
+	(void) set_timer(http->alarm_fd, ms);
+}
+
+/* ---- engine ---------------------------------------------------------- */
+
+static bool
+global_init(void)
+{
+	static bool done = false;
+	sigset_t	old;
+
+	if (done)
+		return true;
+	block_signals(&old);
+	done = curl_global_init(CURL_GLOBAL_ALL) == CURLE_OK;
+	restore_signals(&old);
+	return done;
+}
+
+static void
+free_engine(CdcHttp *http)
+{
+	if (http->epoll_fd >= 0)
+		close(http->epoll_fd);
+	if (http->timer_fd >= 0)
+		close(http->timer_fd);
+	if (http->alarm_fd >= 0)
+		close(http->alarm_fd);
+	for (int i = 0; i < http->nsecrets; i++)
+	{
+		explicit_bzero(http->secrets[i], strlen(http->secrets[i]));
+		free(http->secrets[i]);
+	}
+	free(http->secrets);
+	if (http->key != NULL)
+		explicit_bzero(http->key, strlen(http->key));
+	free(http->ca);
+	free(http->cert);
+	free(http->key);
+	free(http);
+}
+
+static bool
+copy_secrets(CdcHttp *http, const char *const *secrets)
+{
+	int			n = 0;
+
+	while (secrets != NULL && secrets[n] != NULL)
+		n++;
+	http->secrets = calloc(n + 1, sizeof(char *));
+	if (http->secrets == NULL)
+		return false;
+	for (int i = 0; i < n; i++)
+	{
+		if (secrets[i][0] == '\0')
+			continue;
+		http->secrets[http->nsecrets] = strdup(secrets[i]);
+		if (http->secrets[http->nsecrets] == NULL)
+			return false;
+		http->nsecrets++;
+	}
+	return true;
+}
+
+static bool
+copy_string(char **dst, const char *src)
+{
+	if (src == NULL)
+		return true;
+	*dst = strdup(src);
+	return *dst != NULL;
+}
+
+static int
+make_timer(int epoll_fd)
+{
+	int			fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+	struct epoll_event event;
+
+	memset(&event, 0, sizeof(event));
+	event.events = EPOLLIN;
+	event.data.fd = fd;
+	if (fd >= 0 && epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0)
+	{
+		close(fd);
+		fd = -1;
+	}
+	return fd;
+}
+
+CdcHttp *
+cdc_http_open(const CdcHttpConfig *config)
+{
+	CdcHttp    *http;
+	CURLMcode	rc = CURLM_OK;
+
+	if (!global_init())
+		return NULL;
+	http = calloc(1, sizeof(CdcHttp));
+	if (http == NULL)
+		return NULL;
+	http->job_id = config->job_id;
+	http->insecure = config->insecure;
+	dlist_init(&http->calls);
+	http->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	http->timer_fd = make_timer(http->epoll_fd);
+	http->alarm_fd = make_timer(http->epoll_fd);
+	if (http->epoll_fd < 0 || http->timer_fd < 0 || http->alarm_fd < 0 ||
+		!copy_string(&http->ca, config->ca) ||
+		!copy_string(&http->cert, config->cert) ||
+		!copy_string(&http->key, config->key) ||
+		!copy_secrets(http, config->secrets) ||
+		(http->multi = curl_multi_init()) == NULL)
+	{
+		free_engine(http);
+		return NULL;
+	}
+
+#define MULTI(opt, value) \
+	(rc = rc != CURLM_OK ? rc : curl_multi_setopt(http->multi, (opt), (value)))
+	MULTI(CURLMOPT_SOCKETFUNCTION, on_socket);
+	MULTI(CURLMOPT_SOCKETDATA, http);
+	MULTI(CURLMOPT_TIMERFUNCTION, on_timer);
+	MULTI(CURLMOPT_TIMERDATA, http);
+	MULTI(CURLMOPT_PIPELINING, (long) CURLPIPE_MULTIPLEX);
+	if (config->max_connections > 0)
+		MULTI(CURLMOPT_MAX_TOTAL_CONNECTIONS, (long) config->max_connections);
+#undef MULTI
+	if (rc != CURLM_OK)
+	{
+		curl_multi_cleanup(http->multi);
+		free_engine(http);
+		return NULL;
+	}
+	return http;
+}
+
+int
+cdc_http_event_fd(const CdcHttp *http)
+{
+	return http->epoll_fd;
+}
+
+int
+cdc_http_active(const CdcHttp *http)
+{
+	return http->ncalls;
+}
+
+/* ---- requests -------------------------------------------------------- */
+
+/* Takes a request out of the engine; its handle is kept for the next. */
+static void
+detach_call(CdcHttpCall *call)
+{
+	CdcHttp    *http = call->http;
+
+	(void) curl_multi_remove_handle(http->multi, call->easy);
+	curl_easy_reset(call->easy);
+	if (http->npool < CDC_HTTP_POOL)
+		http->pool[http->npool++] = call->easy;
+	else
+		curl_easy_cleanup(call->easy);
+	call->easy = NULL;
+	dlist_delete(&call->node);
+	http->ncalls--;
+}
+
+CdcHttpCall *
+cdc_http_start(CdcHttp *http, const CdcHttpRequest *request)
+{
+	CdcHttpCall *call = cdc_http_call_create(http, request);
+	sigset_t	old;
+	CURLMcode	rc;
+
+	if (call == NULL)
+		return NULL;
+	block_signals(&old);
+	rc = curl_multi_add_handle(http->multi, call->easy);
+	restore_signals(&old);
+	if (rc != CURLM_OK)
+	{
+		curl_easy_cleanup(call->easy);
+		cdc_http_call_free(call);
+		return NULL;
+	}
+	dlist_push_tail(&http->calls, &call->node);
+	http->ncalls++;
+	return call;
+}
+
+void
+cdc_http_cancel(CdcHttp *http, CdcHttpCall *call)
+{
+	detach_call(call);
+	cdc_http_call_free(call);
+}
+
+static void
+finish_call(CdcHttpCall *call, CURLcode result)
+{
+	CdcHttpReply reply;
+	long		status = 0;
+	long		os_errno = 0;
+	curl_off_t	retry_after = 0;
+
+	memset(&reply, 0, sizeof(reply));
+	(void) curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
+	(void) curl_easy_getinfo(call->easy, CURLINFO_OS_ERRNO, &os_errno);
+	(void) curl_easy_getinfo(call->easy, CURLINFO_RETRY_AFTER, &retry_after);
+	reply.status = (int) status;
+	reply.sent = call->slice == call->nslices;
+	reply.complete = result == CURLE_OK;
+	reply.timed_out = result == CURLE_OPERATION_TIMEDOUT;
+	reply.body = call->body ? call->body : "";
+	reply.body_len = call->body_len;
+	reply.headers = call->reply_headers ? call->reply_headers : "";
+	reply.retry_after_ms = -1;
+	if (retry_after > 0)
+		reply.retry_after_ms = (int64) Min(retry_after, 86400) * 1000;
+	else
+	{
+		char	   *header = cdc_http_header(&reply, "Retry-After");
+
+		if (header != NULL)
+			reply.retry_after_ms = 0;
+		free(header);
+	}
+	if (result == CURLE_OPERATION_TIMEDOUT)
+		strlcpy(reply.error, "timeout", sizeof(reply.error));
+	else if (result != CURLE_OK)
+		cdc_http_clean_error(call->http, reply.error,
+							 call->error[0] ? call->error : curl_easy_strerror(result),
+							 result == CURLE_COULDNT_CONNECT ? (int) os_errno : 0);
+
+	detach_call(call);
+	call->done(call->arg, &reply);
+	cdc_http_call_free(call);
+}
+
+/* Lets the library act on a socket (or its timer). */
+static void
+act(CdcHttp *http, curl_socket_t fd, int mask)
+{
+	int			running;
+
+	/* what goes wrong with a request is told with the request */
+	(void) curl_multi_socket_action(http->multi, fd, mask, &running);
+}
+
+static bool
+collect_finished(CdcHttp *http)
+{
+	bool		any = false;
+	CURLMsg    *msg;
+	int			left;
+
+	while ((msg = curl_multi_info_read(http->multi, &left)) != NULL)
+	{
+		CURLcode	result = msg->data.result;
+		char	   *call = NULL;
+
+		if (msg->msg != CURLMSG_DONE)
+			continue;
+		if (curl_easy_getinfo(msg->easy_handle, CURLINFO_PRIVATE, &call) != CURLE_OK ||
+			call == NULL)
+			continue;
+		any = true;
+		finish_call((CdcHttpCall *) call, result);
+	}
+	return any;
+}
+
+void
+cdc_http_service(CdcHttp *http)
+{
+	struct epoll_event events[MAX_EVENTS];
+	sigset_t	old;
+
+	block_signals(&old);
+	for (int round = 0; round < MAX_ROUNDS; round++)
+	{
+		int			n = epoll_wait(http->epoll_fd, events, MAX_EVENTS, 0);
+
+		for (int i = 0; i < n; i++)
+		{
+			int			mask = 0;
+
+			if (events[i].data.fd == http->timer_fd ||
+				events[i].data.fd == http->alarm_fd)
+			{
+				uint64		expirations;
+
+				if (read(events[i].data.fd, &expirations, sizeof(expirations)) > 0 &&
+					events[i].data.fd == http->timer_fd)
+					act(http, CURL_SOCKET_TIMEOUT, 0);
+				continue;
+			}
+			if (events[i].events & EPOLLIN)
+				mask |= CURL_CSELECT_IN;
+			if (events[i].events & EPOLLOUT)
+				mask |= CURL_CSELECT_OUT;
+			if (events[i].events & (EPOLLERR | EPOLLHUP))
+				mask |= CURL_CSELECT_ERR | CURL_CSELECT_IN;
+			act(http, events[i].data.fd, mask);
+		}
+		if (!collect_finished(http) && n <= 0)
+			break;
+	}
+	restore_signals(&old);
+}
+
+bool
+cdc_http_wait(CdcHttp *http, int timeout_ms)
+{
+	int64		end = cdc_http_now_ms() + timeout_ms;
+
+	for (;;)
+	{
+		struct epoll_event event;
+		int64		left;
+
+		CHECK_FOR_INTERRUPTS();
+		cdc_http_service(http);
+		if (http->ncalls == 0)
+			return true;
+		left = end - cdc_http_now_ms();
+		if (left <= 0)
+			return false;
+		(void) epoll_wait(http->epoll_fd, &event, 1, (int) Min(left, 100));
+	}
+}
+
+/* ---- the end --------------------------------------------------------- */
+
+static void
+tear_down(CdcHttp *http)
+{
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &http->calls)
+	{
+		CdcHttpCall *call = dlist_container(CdcHttpCall, node, iter.cur);
+
+		(void) curl_multi_remove_handle(http->multi, call->easy);
+		curl_easy_cleanup(call->easy);
+	}
+	for (int i = 0; i < http->npool; i++)
+		curl_easy_cleanup(http->pool[i]);
+	(void) curl_multi_cleanup(http->multi);
+}
+
+/*
+ * What the server has in full it may still carry out when the connection is
+ * gone, and a successor must not be overtaken by that: such requests get a
+ * little time for their answers.  All others are broken off first.
+ */
+static void
+drain(CdcHttp *http)
+{
+	int64		end = cdc_http_now_ms() + DRAIN_MS;
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &http->calls)
+	{
+		CdcHttpCall *call = dlist_container(CdcHttpCall, node, iter.cur);
+
+		if (call->nslices == 0 || call->slice < call->nslices)
+			(void) curl_multi_remove_handle(http->multi, call->easy);
+	}
+	for (;;)
+	{
+		int			running = 0;
+		int64		left = end - cdc_http_now_ms();
+
+		if (curl_multi_perform(http->multi, &running) != CURLM_OK ||
+			running == 0 || left <= 0)
+			return;
+		(void) curl_multi_poll(http->multi, NULL, 0, (int) Min(left, 100), NULL);
+	}
+}
+
+static void *
+farewell_main(void *arg)
+{
+	CdcHttp    *http = arg;
+
+	drain(http);
+	tear_down(http);
+	cdc_closing_end(&http->closing);
+	return NULL;
+}
+
+static void
+http_reap(CdcClosing *closing)
+{
+	CdcHttp    *http = (CdcHttp *) closing;
+
+	/* It has said its last word: this does not wait. */
+	if (http->has_thread)
+		pthread_join(http->thread, NULL);
+	if (http->release != NULL)
+		http->release(http->release_arg);
+	while (!dlist_is_empty(&http->calls))
+		cdc_http_call_free(dlist_container(CdcHttpCall, node,
+								  dlist_pop_head_node(&http->calls)));
+	free_engine(http);
+}
+
+void
+cdc_http_close(CdcHttp *http, void (*release) (void *arg), void *arg)
+{
+	sigset_t	old;
+
+	http->release = release;
+	http->release_arg = arg;
+	/* nobody looks at the descriptors any more */
+	(void) curl_multi_setopt(http->multi, CURLMOPT_SOCKETFUNCTION, NULL);
+	(void) curl_multi_setopt(http->multi, CURLMOPT_TIMERFUNCTION, NULL);
+	close(http->epoll_fd);
+	close(http->timer_fd);
+	close(http->alarm_fd);
+	http->epoll_fd = http->timer_fd = http->alarm_fd = -1;
+
+	cdc_closing_begin(&http->closing, http->job_id, http_reap);
+	block_signals(&old);
+	http->has_thread = pthread_create(&http->thread, NULL, farewell_main, http) == 0;
+	if (!http->has_thread)
+	{
+		tear_down(http);
+		cdc_closing_end(&http->closing);
+	}
+	restore_signals(&old);
+}

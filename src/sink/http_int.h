@@ -1,0 +1,89 @@
+/*-------------------------------------------------------------------------
+ * http_int.h
+ *		Insides of the HTTP engine, shared by its files; see http.h.
+ *-------------------------------------------------------------------------
+ */
+#ifndef CDC_HTTP_INT_H
+#define CDC_HTTP_INT_H
+
+#include "postgres.h"
+
+#include <pthread.h>
+
+#include <curl/curl.h>
+
+#include "lib/ilist.h"
+#include "sink/closing.h"
+#include "sink/http.h"
+
+#if LIBCURL_VERSION_NUM < 0x075700
+#error "libcurl 7.87 or later is needed"
+#endif
+
+#define CDC_HTTP_POOL		32	/* easy handles kept for reuse */
+
+struct CdcHttpCall
+{
+	dlist_node	node;
+	CdcHttp    *http;
+	CURL	   *easy;
+	struct curl_slist *headers;
+	CdcHttpSlice *slices;
+	int			nslices;
+	int64		body_total;
+	int			slice;			/* where the body is read */
+	size_t		slice_off;
+
+	char	   *reply_headers;
+	size_t		headers_len;
+	char	   *body;
+	size_t		body_len;
+	size_t		body_cap;
+	size_t		max_body;
+	size_t		discarded;
+	char		error[CURL_ERROR_SIZE];
+
+	CdcHttpDone done;
+	void	   *arg;
+};
+
+struct CdcHttp
+{
+	CdcClosing	closing;
+	int64		job_id;
+	CURLM	   *multi;
+	int			epoll_fd;
+	int			timer_fd;		/* the library's */
+	int			alarm_fd;		/* the sink's */
+	dlist_head	calls;
+	int			ncalls;
+	CURL	   *pool[CDC_HTTP_POOL];
+	int			npool;
+
+	char	   *ca;
+	char	   *cert;
+	char	   *key;
+	bool		insecure;
+	char	  **secrets;
+	int			nsecrets;
+
+	pthread_t	thread;
+	bool		has_thread;
+	void		(*release) (void *arg);
+	void	   *release_arg;
+};
+
+/*
+ * Makes a request ready to go, on a handle of its own or the pool's, but does
+ * not start it.  NULL: no memory, or it cannot be sent.
+ */
+extern CdcHttpCall *cdc_http_call_create(CdcHttp *http, const CdcHttpRequest *request);
+
+/* Frees a request whose handle is gone. */
+extern void cdc_http_call_free(CdcHttpCall *call);
+
+/* The library's words for a failure, without what changes each time. */
+extern void cdc_http_clean_error(const CdcHttp *http, char *dst, const char *words,
+								 int os_errno);
+
+#endif							/* CDC_HTTP_INT_H */
