@@ -32,6 +32,9 @@
 #define IDLE_BYTES_SLOW		(1024 * 1024)
 #define IDLE_SLOW_MS		30000
 
+/* Idle feeds may write this much early, so that they do it together. */
+#define IDLE_EARLY_US		200000
+
 /* What is to be written for one feed. */
 typedef struct Due
 {
@@ -126,6 +129,7 @@ plan_checkpoint(CdcFeed *feed, TimestampTz now, bool caught_up, Due *due)
 	XLogRecPtr	ahead;
 	bool		scan_just_done;
 	bool		write;
+	int64		least;
 
 	if (feed->durable.resume_lsn == InvalidXLogRecPtr ||
 		feed->mode == CDC_FEED_WAITING || feed->mode == CDC_FEED_STOPPED)
@@ -136,8 +140,10 @@ plan_checkpoint(CdcFeed *feed, TimestampTz now, bool caught_up, Due *due)
 		return false;			/* the durable position stays at C */
 
 	scan_just_done = !feed->durable.scan_done;
-	if (!scan_just_done &&
-		now - feed->checkpoint_at < feed->options->min_checkpoint_us)
+	least = feed->options->min_checkpoint_us;
+	if (!feed->dirty)
+		least -= Min(least / 4, IDLE_EARLY_US); /* its resolved is on time */
+	if (!scan_just_done && now - feed->checkpoint_at < least)
 		return false;
 
 	memset(due, 0, sizeof(Due));
