@@ -58,16 +58,6 @@ cdc_compat_slot_acquire(const char *name)
 #endif
 }
 
-static inline void
-cdc_compat_slot_cleanup(void)
-{
-#if PG_VERSION_NUM >= 170000
-	ReplicationSlotCleanup(false);
-#else
-	ReplicationSlotCleanup();
-#endif
-}
-
 /* Has the server given up the WAL of the slot that this process holds? */
 static inline bool
 cdc_compat_slot_invalidated(void)

@@ -243,15 +243,6 @@ cdc_shmem_forget_feed(int64 job_id, Oid dboid)
 }
 
 void
-cdc_wake_launcher(void)
-{
-	LWLockAcquire(cdc_shared->lock, LW_SHARED);
-	if (cdc_shared->launcher_latch != NULL)
-		SetLatch(cdc_shared->launcher_latch);
-	LWLockRelease(cdc_shared->lock);
-}
-
-void
 cdc_wake_lane(Oid dboid)
 {
 	CdcLaneShared *lane;

@@ -117,9 +117,6 @@ extern CdcLaneShared *cdc_shmem_lane(Oid dboid, bool create);
 extern CdcFeedShared *cdc_shmem_feed(int64 job_id, Oid dboid, bool create);
 extern void cdc_shmem_forget_feed(int64 job_id, Oid dboid);
 
-/* Sets the launcher's latch. */
-extern void cdc_wake_launcher(void);
-
 /* Bumps the lane's request counter and wakes it (and the launcher). */
 extern void cdc_wake_lane(Oid dboid);
 

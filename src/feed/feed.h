@@ -71,6 +71,7 @@ typedef struct CdcFeed
 	CdcSink    *sink;			/* NULL: closed */
 	TimestampTz sink_open_at;	/* not before */
 	int			sink_failures;	/* in a row */
+	bool		awaits_former;	/* the sink before it has not let go yet */
 	uint64		sink_retries;	/* of earlier incarnations */
 	uint64		sink_messages;
 	uint64		sink_bytes;

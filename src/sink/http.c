@@ -300,13 +300,6 @@ cdc_http_start(CdcHttp *http, const CdcHttpRequest *request)
 	return call;
 }
 
-void
-cdc_http_cancel(CdcHttp *http, CdcHttpCall *call)
-{
-	detach_call(call);
-	cdc_http_call_free(call);
-}
-
 static void
 finish_call(CdcHttpCall *call, CURLcode result)
 {

@@ -61,8 +61,8 @@ typedef struct CdcHttpReply
 } CdcHttpReply;
 
 /*
- * The request is over; its call is gone when this returns.  May start and
- * cancel requests, must not close the engine.
+ * The request is over; its call is gone when this returns.  May start
+ * requests, must not close the engine.
  */
 typedef void (*CdcHttpDone) (void *arg, const CdcHttpReply *reply);
 
@@ -98,9 +98,6 @@ extern int	cdc_http_event_fd(const CdcHttp *http);
  * sent (control characters); the callback is not called then.
  */
 extern CdcHttpCall *cdc_http_start(CdcHttp *http, const CdcHttpRequest *request);
-
-/* Gives up a request; its callback is not called. */
-extern void cdc_http_cancel(CdcHttp *http, CdcHttpCall *call);
 
 /* Requests under way. */
 extern int	cdc_http_active(const CdcHttp *http);

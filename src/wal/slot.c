@@ -73,24 +73,6 @@ cdc_slot_state(Oid dboid)
 	return state;
 }
 
-bool
-cdc_slot_in_use(Oid dboid)
-{
-	bool		in_use = false;
-	ReplicationSlot *slot;
-
-	LWLockAcquire(ReplicationSlotControlLock, LW_SHARED);
-	slot = find_slot(dboid);
-	if (slot != NULL)
-	{
-		SpinLockAcquire(&slot->mutex);
-		in_use = slot->active_pid != 0;
-		SpinLockRelease(&slot->mutex);
-	}
-	LWLockRelease(ReplicationSlotControlLock);
-	return in_use;
-}
-
 List *
 cdc_slot_databases(void)
 {

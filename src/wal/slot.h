@@ -23,9 +23,6 @@ extern const char *cdc_slot_name(Oid dboid);
 /* Looks at the slot array in shared memory; takes no lock on the slot. */
 extern CdcSlotState cdc_slot_state(Oid dboid);
 
-/* Does anybody hold the slot at this moment? */
-extern bool cdc_slot_in_use(Oid dboid);
-
 /*
  * Makes the slot of the current database, consistent and persistent.  Waits
  * for every transaction that is open in the cluster at that moment: only a

@@ -94,7 +94,8 @@ resolved_due(CdcFeed *feed, TimestampTz now, bool caught_up, CdcHlc *r)
 		return false;
 
 	if (feed->mode == CDC_FEED_ACTIVE && dlist_is_empty(&feed->queue) &&
-		caught_up && feed->partial_lsn == InvalidXLogRecPtr && cdc_decoder_position() >= feed->lift_lsn &&
+		caught_up && feed->partial_lsn == InvalidXLogRecPtr &&
+		cdc_decoder_position() >= feed->lift_lsn &&
 		cdc_decoder_position() >= feed->queued_lsn)
 		*r = max_hlc(wall, feed->queued_hlc);
 	else if (feed->acked_lsn >= feed->barrier_lsn)

@@ -43,7 +43,7 @@ describe(const CdcFeed *feed, char *dst, size_t size)
 		snprintf(dst, size, "transient error: %s", trouble);
 	else if (feed->mode == CDC_FEED_ENDING)
 		snprintf(dst, size, "ending: %s", feed->end_error);
-	else if (feed->sink == NULL && !feed->held && !cdc_sink_gone(feed->job_id))
+	else if (feed->awaits_former)
 		strlcpy(dst, "waiting for the former connection to the sink to end", size);
 	else if (scan != NULL)
 		strlcpy(dst, scan[0] ? scan : "initial scan is about to start", size);
@@ -64,6 +64,15 @@ lane_publish(TimestampTz now)
 	if (!TimestampDifferenceExceeds(published_at, now, PUBLISH_MS))
 		return;
 	published_at = now;
+
+	/* asking may reap a library's threads: not under a lock that commits take */
+	dlist_foreach(iter, &lane.feeds)
+	{
+		CdcFeed    *feed = dlist_container(CdcFeed, node, iter.cur);
+
+		feed->awaits_former = feed->sink == NULL && !feed->held &&
+			!cdc_sink_gone(feed->job_id);
+	}
 
 	LWLockAcquire(cdc_shared->lock, LW_EXCLUSIVE);
 	if (cdc_decoder_is_open())
