@@ -45,7 +45,9 @@ port=$(free_port)
 pg_init "$base" "$port" ${CDC_PG_CONF:+"$CDC_PG_CONF"}
 pg_start "$base"
 say "starting Kafka"
-kafka_sh init "$base/kafka"
+# One partition, as a broker's default is: a reader then sees resolved behind
+# the rows it covers, with several it may read one partition ahead of another.
+kafka_sh init "$base/kafka" num.partitions=1
 kafka_sh start "$base/kafka"
 s3_env=
 if s3_available; then
