@@ -48,6 +48,7 @@ CREATE TABLE cdc_sink.definition (
 	topics text[] NOT NULL,
 	partitions integer[] NOT NULL,
 	keys text[] NOT NULL,
+	sink_type text NOT NULL,		-- kafka, file, ...: never changes
 	PRIMARY KEY (job_id, version)
 );
 

@@ -208,6 +208,7 @@ create_changefeed(List *names, const char *sink, List *pairs)
 	ops->check(uri, options);
 
 	def.sink = cdc_uri_redact(sink);
+	def.sink_type = pstrdup(ops->name);
 	def.options = cdc_options_to_strings(options, &def.noptions);
 	secrets = cdc_options_secrets(options, &nsecrets);
 	cdc_targets_set_topics(def.targets, def.ntargets,

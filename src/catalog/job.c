@@ -261,6 +261,7 @@ cdc_definition_from_datums(const Datum *values, const bool *nulls)
 					  sizeof(int32), true, TYPALIGN_INT, &partitions, NULL,
 					  &npartitions);
 	keys = strings_from_array(VALUE(KEYS), &nkeys);
+	def->sink_type = TextDatumGetCString(VALUE(SINK_TYPE));
 #undef VALUE
 
 	if (nnames != def->ntargets || ntopics != def->ntargets ||
@@ -284,7 +285,7 @@ static void
 insert_definition(const CdcDefinition *def)
 {
 	static const Oid types[] = {INT8OID, INT4OID, OIDOID, TEXTOID, TEXTARRAYOID,
-	OIDARRAYOID, TEXTARRAYOID, TEXTARRAYOID, INT4ARRAYOID, TEXTARRAYOID};
+	OIDARRAYOID, TEXTARRAYOID, TEXTARRAYOID, INT4ARRAYOID, TEXTARRAYOID, TEXTOID};
 	Datum		values[CDC_DEF_NATTS];
 	int			n = def->ntargets;
 	Datum	   *relids = palloc(sizeof(Datum) * Max(n, 1));
@@ -317,11 +318,12 @@ insert_definition(const CdcDefinition *def)
 														sizeof(int32), true,
 														TYPALIGN_INT));
 	VALUE(KEYS) = text_array(n, keys);
+	VALUE(SINK_TYPE) = CStringGetTextDatum(def->sink_type);
 #undef VALUE
 
 	cdc_rows_run("INSERT INTO cdc_sink.definition (job_id, version, owner,"
-				 " sink, options, relids, names, topics, partitions, keys)"
-				 " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+				 " sink, options, relids, names, topics, partitions, keys, sink_type)"
+				 " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
 				 CDC_DEF_NATTS, types, values, NULL, SPI_OK_INSERT);
 }
 
@@ -421,7 +423,7 @@ cdc_job_list_live(void)
 {
 	static const char sql[] =
 	"SELECT d.job_id, d.version, d.owner, d.sink, d.options, d.relids,"
-	" d.names, d.topics, d.partitions, d.keys,"
+	" d.names, d.topics, d.partitions, d.keys, d.sink_type,"
 	" j.status, j.owner, s.uri, s.options, c.version, c.resume_lsn, c.hlc_wall,"
 	" c.hlc_logical, c.scan_done, c.high_water_wall, c.high_water_logical"
 	" FROM cdc_sink.job j"

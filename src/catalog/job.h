@@ -77,6 +77,8 @@ typedef struct CdcDefinition
 	int			version;
 	Oid			owner;
 	char	   *sink;			/* URI with secrets redacted */
+	char	   *sink_type;		/* CdcSinkOps.name, which the URI of an external
+								 * sink does not tell */
 	int			noptions;
 	char	  **options;		/* see cdc_options_to_strings */
 	int			ntargets;
@@ -99,7 +101,8 @@ enum
 	CDC_DEF_TOPICS,				/* text[] */
 	CDC_DEF_PARTITIONS,			/* integer[] */
 	CDC_DEF_KEYS,				/* text[] */
-	CDC_DEF_NATTS = CDC_DEF_KEYS
+	CDC_DEF_SINK_TYPE,			/* text */
+	CDC_DEF_NATTS = CDC_DEF_SINK_TYPE
 };
 
 /* Builds a definition from the columns above, palloc'ed (deep copy). */

@@ -43,7 +43,6 @@ feed_create(const CdcDefinition *def)
 	MemoryContext cxt;
 	MemoryContext old;
 	CdcFeed    *feed;
-	CdcUri	   *uri;
 
 	cxt = AllocSetContextCreate(TopMemoryContext, "cdc_sink feed",
 								ALLOCSET_DEFAULT_SIZES);
@@ -68,8 +67,8 @@ feed_create(const CdcDefinition *def)
 	}
 	feed->options = cdc_options_parse(cdc_options_from_strings(def->noptions,
 															   def->options));
-	uri = cdc_uri_parse(def->sink);
-	feed->ops = cdc_sink_lookup(uri->scheme);
+	feed->def->sink_type = pstrdup(def->sink_type);
+	feed->ops = cdc_sink_of_type(def->sink_type);
 	if (feed->ops == NULL)
 		elog(ERROR, "changefeed " INT64_FORMAT " has a sink of unknown kind",
 			 feed->job_id);

@@ -32,7 +32,6 @@
 #include "catalog/options.h"
 #include "catalog/pg_am.h"
 #include "catalog/pg_type.h"
-#include "catalog/uri.h"
 #include "encode/encode.h"
 #include "commands/defrem.h"
 #include "executor/spi.h"
@@ -358,12 +357,11 @@ scan_tables(const CdcScanHeader *header, const CdcJob *job, MemoryContext cxt)
 {
 	const CdcDefinition *def = job->definition;
 	CdcOptions *options;
-	CdcUri	   *uri = cdc_uri_parse(def->sink);
 	CdcEncodeOptions encode;
 	bool		in_xact = false;
 
 	options = cdc_options_parse(cdc_options_from_strings(def->noptions, def->options));
-	encode = cdc_effective_encode(cdc_sink_lookup(uri->scheme), options);
+	encode = cdc_effective_encode(cdc_sink_of_type(def->sink_type), options);
 
 	for (int i = 0; i < def->ntargets; i++)
 	{

@@ -33,6 +33,17 @@ cdc_sink_lookup(const char *scheme)
 	return NULL;
 }
 
+const CdcSinkOps *
+cdc_sink_of_type(const char *name)
+{
+	for (int i = 0; i < lengthof(sinks); i++)
+	{
+		if (strcmp(sinks[i]->name, name) == 0)
+			return sinks[i];
+	}
+	return NULL;
+}
+
 /* Options that belong to single sinks. */
 static const char *const special_options[] = {
 	"compression", "extra_headers", "kafka_sink_config", "webhook_auth_header",

@@ -174,6 +174,9 @@ cdc_sink_has_keys(const CdcSinkOps *ops)
 /* Sink for a scheme, or NULL. */
 extern const CdcSinkOps *cdc_sink_lookup(const char *scheme);
 
+/* Sink by its name, as a definition has it, or NULL. */
+extern const CdcSinkOps *cdc_sink_of_type(const char *name);
+
 /* Raises 22023 if a feed of this sink was given an option that is not for it. */
 extern void cdc_sink_check_options(const CdcSinkOps *ops, const CdcOptions *options);
 
