@@ -69,7 +69,7 @@ static const CdcOptionSpec option_table[] = {
 	{"execution_locality", CDC_OPT_STRING, CDC_OPT_NOT_APPLICABLE, "",
 	"where in a cluster the feed runs"},
 	{"extra_headers", CDC_OPT_JSON, CDC_OPT_SUPPORTED, "",
-	"constant headers of every request, a JSON object of strings", NULL, false, CDC_OPT_SECRET},
+	"constant headers of every message or request, a JSON object of strings", NULL, false, CDC_OPT_SECRET},
 	{"format", CDC_OPT_ENUM, CDC_OPT_SUPPORTED, "json",
 	"encoding of messages", format_values},
 	{"full_table_name", CDC_OPT_FLAG, CDC_OPT_SUPPORTED, "",

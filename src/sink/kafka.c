@@ -23,9 +23,6 @@
 #include "base/compat.h"
 #include "sink/kafka_int.h"
 
-/* Messages in the library; it needs some 300 bytes for each. */
-#define MAX_INFLIGHT		40000
-
 /* Messages handed over in one call. */
 #define CHUNK				512
 
@@ -140,12 +137,12 @@ release_held(KafkaSink *k, KafkaHeld *held)
 
 /* Bytes of a record batch with this message alone. */
 static int64
-wire_bytes(const CdcMessage *m)
+wire_bytes(const KafkaSink *k, const CdcMessage *m)
 {
 	/* header, lengths, deltas, number of headers: never more than this */
 	const int	overhead = 61 + 5 + 1 + 1 + 1 + 5 + 5 + 1;
 
-	return overhead + (int64) (m->key_len == CDC_LEN_NULL ? 0 : m->key_len) +
+	return overhead + k->headers_wire + (int64) (m->key_len == CDC_LEN_NULL ? 0 : m->key_len) +
 		(m->val_len == CDC_LEN_NULL ? 0 : m->val_len);
 }
 
@@ -170,7 +167,7 @@ poison(KafkaSink *k, CdcBatch *batch, uint32 index, const char *fmt,...)
 static bool
 is_too_large(KafkaSink *k, CdcBatch *batch, const CdcMessage *m, KafkaTopic *kt)
 {
-	int64		bytes = wire_bytes(m);
+	int64		bytes = wire_bytes(k, m);
 	int			limit = k->request_bytes;
 
 	if (likely(bytes <= k->batch_bytes))
@@ -236,7 +233,7 @@ submit_chunk(KafkaSink *k, CdcBatch *batch, KafkaHeld *held)
 	}			groups[CHUNK];
 	int16		next[CHUNK];
 	CdcMessage *first = &batch->msgs[batch->nsubmitted];
-	int			room = (int) Min(CHUNK, MAX_INFLIGHT - k->inflight);
+	int			room = (int) Min(CHUNK, k->max_inflight - k->inflight);
 	int			max = (int) Min(room, (int64) batch->nmsgs - batch->nsubmitted);
 	int			ngroups = 0;
 	int			n;
@@ -308,7 +305,9 @@ submit_chunk(KafkaSink *k, CdcBatch *batch, KafkaHeld *held)
 		}
 		if (unlikely(k->sink.broken))
 			continue;
-		taken = rd_kafka_produce_batch(kt->rkt, groups[g].partition, 0, out, cnt);
+		taken = likely(k->headers == NULL) ?
+			rd_kafka_produce_batch(kt->rkt, groups[g].partition, 0, out, cnt) :
+			cdc_kafka_produce_each(k, kt, groups[g].partition, out, cnt);
 		held->inflight += taken;
 		k->inflight += taken;
 		if (unlikely(taken < cnt))
@@ -341,7 +340,7 @@ kafka_submit(CdcSink *sink, CdcBatch *batch)
 		return;
 	if (k->inflight == 0)
 		k->progress_ms = cdc_kafka_now_ms();
-	while (batch->nsubmitted < batch->nmsgs && k->inflight < MAX_INFLIGHT)
+	while (batch->nsubmitted < batch->nmsgs && k->inflight < k->max_inflight)
 	{
 		if (submit_chunk(k, batch, held) == 0 || sink->broken ||
 			sink->poison_batch != NULL)
@@ -577,6 +576,21 @@ kafka_flush(CdcSink *sink, CdcHlc floor)
 	rd_kafka_flush(k->rk, 1);
 }
 
+static rd_kafka_resp_err_t
+produce_resolved(KafkaSink *k, KafkaTopic *kt, const char *payload, size_t len)
+{
+	rd_kafka_message_t msg = {0};
+
+	if (k->headers == NULL)
+		return rd_kafka_produce(kt->rkt, k->resolved_partition,
+								RD_KAFKA_MSG_F_COPY,
+								unconstify(char *, payload), len,
+								NULL, 0, NULL) == 0 ? 0 : rd_kafka_last_error();
+	msg.payload = unconstify(char *, payload);
+	msg.len = len;
+	return cdc_kafka_produce(k, kt, k->resolved_partition, RD_KAFKA_MSG_F_COPY, &msg);
+}
+
 static bool
 kafka_resolved(CdcSink *sink, const char *payload, size_t len, CdcHlc r)
 {
@@ -613,18 +627,16 @@ kafka_resolved(CdcSink *sink, const char *payload, size_t len, CdcHlc r)
 
 		for (; k->resolved_partition < kt->partitions; k->resolved_partition++)
 		{
-			if (k->inflight >= MAX_INFLIGHT)
+			rd_kafka_resp_err_t err;
+
+			if (k->inflight >= k->max_inflight)
 			{
 				k->starved = true;
 				return false;
 			}
-			if (rd_kafka_produce(kt->rkt, k->resolved_partition,
-								 RD_KAFKA_MSG_F_COPY,
-								 unconstify(char *, payload), len,
-								 NULL, 0, NULL) != 0)
+			err = produce_resolved(k, kt, payload, len);
+			if (err != 0)
 			{
-				rd_kafka_resp_err_t err = rd_kafka_last_error();
-
 				if (err != RD_KAFKA_RESP_ERR__QUEUE_FULL)
 					cdc_kafka_break(k, "Kafka topic \"%s\": %s", kt->name,
 							   rd_kafka_err2str(err));
@@ -653,7 +665,9 @@ kafka_check(const CdcUri *uri, const CdcOptions *options)
 				 errhint("Use RequiredAcks \"ALL\" in kafka_sink_config to be safe.")));
 }
 
-static const char *const options_known[] = {"kafka_sink_config", NULL};
+static const char *const options_known[] = {
+	"extra_headers", "kafka_sink_config", NULL
+};
 
 const CdcSinkOps cdc_sink_kafka = {
 	.name = "kafka",

@@ -27,6 +27,7 @@ typedef struct CdcKafkaConfig
 {
 	List	   *properties;		/* CdcKafkaProperty, all but the sizes below */
 	const char *password;		/* to be kept out of messages, or NULL */
+	List	   *headers;		/* CdcHeader, of every message */
 	bool		acks_all;
 	bool		compressed;
 	double		linger_ms;

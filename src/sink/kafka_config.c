@@ -14,6 +14,7 @@
 #include <ctype.h>
 
 #include "lib/stringinfo.h"
+#include "sink/headers.h"
 #include "sink/kafka.h"
 
 #define DEFAULT_PORT		9092
@@ -462,6 +463,7 @@ cdc_kafka_config(const CdcUri *uri, const CdcOptions *options)
 	set_security(config, uri);
 	set_brokers(config, uri);
 	cdc_kafka_sink_config(config, options->kafka_sink_config);
+	config->headers = cdc_headers_parse(options->extra_headers);
 
 	/*
 	 * Nothing is ever given up by the library: what takes long is shown, and

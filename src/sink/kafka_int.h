@@ -61,6 +61,10 @@ typedef struct KafkaSink
 	int			request_bytes;
 	int64		refused_bytes;	/* size of a message known as refused, or -1 */
 
+	rd_kafka_headers_t *headers;	/* of every message, NULL: none */
+	int			headers_wire;	/* bytes they take in a message, at most */
+	int			max_inflight;	/* so many messages in the library */
+
 	int64		inflight;		/* messages in the library, of any kind */
 	int64		progress_ms;	/* last answer, or nothing in flight then */
 	int64		stall_told_ms;
@@ -87,6 +91,19 @@ extern void cdc_kafka_clean_words(const KafkaSink *k, char *dst, size_t size,
 								  const char *words);
 extern void cdc_kafka_break(KafkaSink *k, const char *fmt,...) pg_attribute_printf(2, 3);
 extern void cdc_kafka_kick(KafkaSink *k);
+
+/*
+ * kafka_headers.c.  False: out of memory.  The one-message and the many-message
+ * way to produce with headers; the latter returns how many were taken, the
+ * next one has its error.
+ */
+extern bool cdc_kafka_set_headers(KafkaSink *k, List *headers);
+extern rd_kafka_resp_err_t cdc_kafka_produce(KafkaSink *k, KafkaTopic *kt,
+											 int32 partition, int flags,
+											 const rd_kafka_message_t *msg);
+extern int	cdc_kafka_produce_each(KafkaSink *k, KafkaTopic *kt,
+								   int32 partition, rd_kafka_message_t *msgs,
+								   int n);
 
 /* kafka_topic.c */
 extern KafkaTopic *cdc_kafka_topic(KafkaSink *k, CdcTopic *topic);

@@ -24,6 +24,9 @@
 #define PROBE_DOWN_MS		1000	/* all brokers down for so long: no use */
 #define PROBE_MISSING_MS	5000	/* likewise a topic */
 
+/* Messages in the library; it needs some 300 bytes for each. */
+#define MAX_INFLIGHT		40000
+
 /* The library's configuration; NULL with a message in the sink's error. */
 static rd_kafka_conf_t *
 make_conf(KafkaSink *k, const CdcKafkaConfig *config)
@@ -124,11 +127,24 @@ start_producer(KafkaSink *k, const CdcKafkaConfig *config)
 static KafkaSink *
 open_sink(const CdcSinkConfig *config, bool probing)
 {
-	KafkaSink  *k = calloc(1, sizeof(KafkaSink));
+	CdcOptions	options = *config->options;
+	KafkaSink  *k;
 	MemoryContext tmp;
 	MemoryContext old;
 	CdcKafkaConfig *kc;
 
+	/* not needed, and the values are not here */
+	if (probing)
+		options.extra_headers = NULL;
+
+	/* may raise, so nothing that is not palloc'ed comes before */
+	tmp = AllocSetContextCreate(CurrentMemoryContext, "kafka sink configuration",
+								ALLOCSET_SMALL_SIZES);
+	old = MemoryContextSwitchTo(tmp);
+	kc = cdc_kafka_config(config->uri, &options);
+	MemoryContextSwitchTo(old);
+
+	k = calloc(1, sizeof(KafkaSink));
 	if (k == NULL)
 		return NULL;
 	k->sink.ops = &cdc_sink_kafka;
@@ -139,11 +155,6 @@ open_sink(const CdcSinkConfig *config, bool probing)
 	dlist_init(&k->topics);
 	dlist_init(&k->held);
 
-	/* Cannot fail: the caller has just called check(). */
-	tmp = AllocSetContextCreate(TopMemoryContext, "kafka sink configuration",
-								ALLOCSET_SMALL_SIZES);
-	old = MemoryContextSwitchTo(tmp);
-	kc = cdc_kafka_config(config->uri, config->options);
 	if (kc->password != NULL)
 		k->password = strdup(kc->password);
 	k->compressed = kc->compressed;
@@ -153,8 +164,11 @@ open_sink(const CdcSinkConfig *config, bool probing)
 	k->batch_bytes = Min(k->batch_bytes,
 						 cdc_kafka_learnt_batch_bytes(config->job_id));
 	k->refused_bytes = cdc_kafka_refused_bytes(config->job_id);
-	start_producer(k, kc);
-	MemoryContextSwitchTo(old);
+	k->max_inflight = MAX_INFLIGHT;
+	if (cdc_kafka_set_headers(k, kc->headers))
+		start_producer(k, kc);
+	else
+		cdc_kafka_break(k, "out of memory");
 	MemoryContextDelete(tmp);
 	if (k->sink.broken)
 		return k;
@@ -191,6 +205,8 @@ free_sink(void *arg)
 		cdc_batch_unref(held->batch);
 		free(held);
 	}
+	if (k->headers != NULL)
+		rd_kafka_headers_destroy(k->headers);
 	if (k->password != NULL)
 		explicit_bzero(k->password, strlen(k->password));
 	free(k->password);

@@ -12,6 +12,7 @@
 #include "postgres.h"
 
 #include "lib/stringinfo.h"
+#include "sink/headers.h"
 #include "sink/http.h"
 #include "sink/webhook.h"
 #include "utils/builtins.h"
@@ -184,7 +185,7 @@ check_header_name(const char *name, bool have_auth)
 	static const char token[] = "!#$%&'*+-.^_`|~0123456789"
 	"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
-	if (name[0] == '\0' || strspn(name, token) != strlen(name))
+	if (strspn(name, token) != strlen(name))
 		BAD(errmsg("invalid name of a header in extra_headers"),
 			errdetail("Names of headers hold letters, digits and \"-\"."));
 	for (int i = 0; i < lengthof(ours); i++)
@@ -196,63 +197,21 @@ check_header_name(const char *name, bool have_auth)
 		BAD(errmsg("cannot specify both webhook_auth_header and an Authorization header in extra_headers"));
 }
 
-/* The JSON text may hold secrets: no error shows any of it but names. */
-static Jsonb *
-parse_extra_headers(const char *json)
-{
-	Jsonb	   *volatile result = NULL;
-	MemoryContext context = CurrentMemoryContext;
-
-	PG_TRY();
-	{
-		result = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(json)));
-	}
-	PG_CATCH();
-	{
-		ErrorData  *error;
-
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		if (ERRCODE_TO_CATEGORY(error->sqlerrcode) != ERRCODE_DATA_EXCEPTION)
-			ReThrowError(error);
-		FreeErrorData(error);
-		result = NULL;
-	}
-	PG_END_TRY();
-	if (result == NULL || !JB_ROOT_IS_OBJECT(result))
-		BAD_JSON("the value of option \"%s\" is not a JSON object of strings",
-				 "extra_headers");
-	return result;
-}
-
 static void
 read_extra_headers(const char *json, bool have_auth, List **headers, List **secrets)
 {
-	Jsonb	   *jb = parse_extra_headers(json);
-	JsonbIterator *it = JsonbIteratorInit(&jb->root);
-	JsonbIteratorToken token;
-	JsonbValue	v;
-	char	   *name = NULL;
+	ListCell   *lc;
 
-	while ((token = JsonbIteratorNext(&it, &v, true)) != WJB_DONE)
+	foreach(lc, cdc_headers_parse(json))
 	{
-		char	   *value;
+		CdcHeader  *header = lfirst(lc);
 
-		if (token == WJB_KEY)
-		{
-			name = pnstrdup(v.val.string.val, v.val.string.len);
-			check_header_name(name, have_auth);
-		}
-		if (token != WJB_VALUE)
-			continue;
-		if (v.type != jbvString)
-			BAD_JSON("header \"%s\" in extra_headers must be a string", name);
-		value = pnstrdup(v.val.string.val, v.val.string.len);
-		if (has_control(value))
-			BAD(errmsg("header \"%s\" in extra_headers holds a control character", name));
-		*headers = lappend(*headers, psprintf("%s: %s", name, value));
-		add_secret(secrets, value);
+		check_header_name(header->name, have_auth);
+		if (has_control(header->value))
+			BAD(errmsg("header \"%s\" in extra_headers holds a control character",
+					   header->name));
+		*headers = lappend(*headers, psprintf("%s: %s", header->name, header->value));
+		add_secret(secrets, header->value);
 	}
 }
 
@@ -285,8 +244,7 @@ read_headers(CdcWebhookConfig *c, const CdcOptions *options, List *secrets)
 		if (space != NULL)
 			add_secret(&secrets, space + 1);	/* without "Bearer" */
 	}
-	if (options->extra_headers != NULL)
-		read_extra_headers(options->extra_headers, auth != NULL, &headers, &secrets);
+	read_extra_headers(options->extra_headers, auth != NULL, &headers, &secrets);
 	c->headers = string_array(headers);
 	c->secrets = string_array(secrets);
 }
