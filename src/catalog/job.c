@@ -281,6 +281,11 @@ cdc_definition_from_datums(const Datum *values, const bool *nulls)
 	return def;
 }
 
+/* In the order of CDC_DEF_*. */
+#define DEFINITION_COLUMNS \
+	"d.job_id, d.version, d.owner, d.sink, d.options, d.relids, d.names," \
+	" d.topics, d.partitions, d.keys, d.sink_type"
+
 static void
 insert_definition(const CdcDefinition *def)
 {
@@ -325,6 +330,37 @@ insert_definition(const CdcDefinition *def)
 				 " sink, options, relids, names, topics, partitions, keys, sink_type)"
 				 " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
 				 CDC_DEF_NATTS, types, values, NULL, SPI_OK_INSERT);
+}
+
+CdcDefinition *
+cdc_definition_load(int64 job_id, int version)
+{
+	static const Oid types[] = {INT8OID, INT4OID};
+	MemoryContext caller = CurrentMemoryContext;
+	CdcDefinition *def = NULL;
+	int			nest = cdc_rows_begin();
+	Datum		args[2];
+
+	args[0] = Int64GetDatum(job_id);
+	args[1] = Int32GetDatum(version);
+	if (cdc_rows_run("SELECT " DEFINITION_COLUMNS
+					 " FROM cdc_sink.definition d"
+					 " JOIN cdc_sink.job j USING (job_id)"
+					 " WHERE d.job_id = $1 AND d.version = $2"
+					 " AND j.finished IS NULL",
+					 2, types, args, NULL, SPI_OK_SELECT) > 0)
+	{
+		MemoryContext spi = MemoryContextSwitchTo(caller);
+		Datum		values[CDC_DEF_NATTS];
+		bool		nulls[CDC_DEF_NATTS];
+
+		for (int c = 0; c < CDC_DEF_NATTS; c++)
+			values[c] = column(0, c + 1, &nulls[c]);
+		def = cdc_definition_from_datums(values, nulls);
+		MemoryContextSwitchTo(spi);
+	}
+	cdc_rows_end(nest);
+	return def;
 }
 
 /* "a,b": each topic once. */
@@ -422,8 +458,7 @@ List *
 cdc_job_list_live(void)
 {
 	static const char sql[] =
-	"SELECT d.job_id, d.version, d.owner, d.sink, d.options, d.relids,"
-	" d.names, d.topics, d.partitions, d.keys, d.sink_type,"
+	"SELECT " DEFINITION_COLUMNS ","
 	" j.status, j.owner, s.uri, s.options, c.version, c.resume_lsn, c.hlc_wall,"
 	" c.hlc_logical, c.scan_done, c.high_water_wall, c.high_water_logical"
 	" FROM cdc_sink.job j"

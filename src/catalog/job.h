@@ -149,6 +149,9 @@ extern int64 cdc_job_new_id(void);
 /* Jobs that are not in a terminal state; palloc'ed in the caller's context. */
 extern List *cdc_job_list_live(void);
 
+/* One version of a live job's definition, palloc'ed; NULL: there is none. */
+extern CdcDefinition *cdc_definition_load(int64 job_id, int version);
+
 /*
  * Applies an event under the row's lock.  error goes to the job's error
  * column (NULL: leave; "" : clear).  Returns false if there is no such job,

@@ -182,6 +182,7 @@ cdc_feed_set_position(CdcFeed *feed, XLogRecPtr lsn, CdcHlc hlc)
 	feed->partial_rows = 0;
 	feed->touched = false;
 	feed->lift_lsn = cdc_compat_flush_ptr();
+	cdc_scan_rewind(feed, lsn);
 }
 
 bool
@@ -199,6 +200,28 @@ cdc_feed_begin_row(CdcFeed *feed, ReorderBufferTXN *txn)
 				 feed->txn_rows <= feed->partial_rows))
 		return false;
 	return true;
+}
+
+void
+cdc_feed_touch(CdcFeed *feed, ReorderBufferTXN *txn)
+{
+	if (feed->touched)
+		return;
+	(void) cdc_feed_begin_row(feed, txn);
+	feed->txn_rows--;
+}
+
+XLogRecPtr
+cdc_feed_durable_limit(const CdcFeed *feed, CdcHlc *hlc)
+{
+	XLogRecPtr	hold;
+
+	if (!cdc_scan_hold(feed, &hold, hlc) || feed->acked_lsn < hold)
+	{
+		*hlc = feed->acked_hlc;
+		return feed->acked_lsn;
+	}
+	return hold;
 }
 
 CdcBatch *
@@ -420,8 +443,14 @@ cdc_feed_flush(CdcFeed *feed)
 	}
 	if (feed->scan != NULL)
 	{
-		floor = cdc_scan_t0(feed);
-		floor.wall--;
+		CdcHlc		below = cdc_scan_t0(feed);
+
+		if (below.logical > 0)
+			below.logical--;
+		else
+			below.wall--;
+		if (cdc_hlc_cmp(below, floor) < 0)
+			floor = below;
 	}
 	feed->ops->flush(feed->sink, floor);
 }

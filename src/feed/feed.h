@@ -129,7 +129,7 @@ typedef struct CdcFeed
 	CdcBuf		resolved_text;
 	uint64		resolved_count;
 
-	struct CdcScan *scan;		/* NULL: done or none */
+	struct CdcScan *scan;		/* oldest of those under way, NULL: none */
 
 	/* Why it ends; empty: it does not. */
 	char		end_error[CDC_ERROR_SIZE];
@@ -188,6 +188,15 @@ cdc_feed_takes(const CdcFeed *feed, const ReorderBufferTXN *txn)
  */
 extern bool cdc_feed_begin_row(CdcFeed *feed, ReorderBufferTXN *txn);
 
+/*
+ * A transaction concerns the feed without a row of its own: its stamp is
+ * used up as if it had one.  Before cdc_feed_end_txn().
+ */
+extern void cdc_feed_touch(CdcFeed *feed, ReorderBufferTXN *txn);
+
+/* How far its position may become durable, and the stamp there. */
+extern XLogRecPtr cdc_feed_durable_limit(const CdcFeed *feed, CdcHlc *hlc);
+
 /* The batch that rows are appended to. */
 extern CdcBatch *cdc_feed_open_batch(CdcFeed *feed);
 
@@ -205,7 +214,7 @@ extern void cdc_feed_pump(CdcFeed *feed);
 
 /*
  * Asks the sink to push out what it has.  Later rows have stamps above the
- * queued one, but for rows of the initial scan, which all have T0.
+ * queued one, but for rows of scans, which all have the stamp of theirs.
  */
 extern void cdc_feed_flush(CdcFeed *feed);
 

@@ -1,164 +1,25 @@
 /*-------------------------------------------------------------------------
  * scan.c
- *		The initial scan of a feed, from the lane's side; see scan.h for why
- *		no row is lost, stale or doubled.
+ *		The scan of a feed that is under way: its worker, and what becomes of
+ *		the rows it reads; see scan.h.
  *
  * Runs: lane worker, main thread.  Reads no table itself.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
-#include "access/transam.h"
-#include "access/xact.h"
 #include "base/compat.h"
-#include "base/guc.h"
-#include "feed/feed.h"
 #include "miscadmin.h"
-#include "postmaster/bgworker.h"
-#include "scan/keys.h"
-#include "scan/scan.h"
-#include "storage/dsm.h"
-#include "storage/procarray.h"
-#include "storage/shm_mq.h"
+#include "scan/scan_int.h"
 #include "utils/memutils.h"
-#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 #include "wal/decode.h"
-
-/* A worker that could not be registered is tried again after this. */
-#define RETRY_MS	1000
 
 /* A worker whose rows nobody takes is let go after this. */
 #define STALL_MS	10000
 
-struct CdcScan
-{
-	CdcHlc		t0;
-	CdcKeySet  *keys;
-
-	/* Decoded before C and perhaps not visible yet. */
-	TransactionId *unsettled;
-	int			nunsettled;
-	bool		looked;			/* note_hanging_commits() was called */
-
-	BackgroundWorkerHandle *handle; /* NULL: no worker */
-	dsm_segment *seg;
-	shm_mq_handle *queue;
-	TimestampTz start_at;		/* not before */
-
-	int			target;			/* of the current chunk */
-	XLogRecPtr	l_hi;			/* hand over when decoded up to here */
-	bool		read_all;		/* worker has sent everything */
-	bool		acked;			/* and the sink has it */
-	char	   *pending;		/* rows received and not yet handed over */
-	Size		pending_len;
-	Size		pending_off;
-	bool		keys_full;		/* more were changed than may be kept */
-	uint64		stalled_rows;
-	TimestampTz stalled_since;	/* rows wait for room; 0: they do not */
-	char		status[CDC_STATUS_SIZE];
-};
-
-/* Recently decoded transactions, pruned when the array is full. */
-static TransactionId *recent = NULL;
-static int	nrecent = 0;
-static int	maxrecent = 0;
-
-/* Keeps those that are still in progress for everybody else. */
-static int
-prune_settled(TransactionId *xids, int n)
-{
-	int			kept = 0;
-
-	for (int i = 0; i < n; i++)
-	{
-		if (TransactionIdIsInProgress(xids[i]))
-			xids[kept++] = xids[i];
-	}
-	return kept;
-}
-
 void
-cdc_scan_note_xid(TransactionId xid)
-{
-	if (nrecent == maxrecent)
-	{
-		if (recent == NULL)
-		{
-			maxrecent = 1024;
-			recent = MemoryContextAlloc(TopMemoryContext,
-										sizeof(TransactionId) * maxrecent);
-		}
-		else
-			nrecent = prune_settled(recent, nrecent);
-
-		/* as many may hang as there are backends and prepared transactions */
-		if (nrecent > maxrecent / 2)
-		{
-			maxrecent *= 2;
-			recent = repalloc(recent, sizeof(TransactionId) * maxrecent);
-		}
-	}
-	recent[nrecent++] = xid;
-}
-
-/*
- * A lane that started anew has not decoded itself what its predecessor did:
- * whatever is committed by now and still in progress for everybody else may
- * lie before C.  Runs: main loop, outside of a transaction.
- */
-static void
-note_hanging_commits(CdcFeed *feed)
-{
-	CdcScan    *scan = feed->scan;
-	MemoryContext old = CurrentMemoryContext;
-	Snapshot	snapshot;
-
-	StartTransactionCommand();
-	snapshot = GetLatestSnapshot();
-	MemoryContextSwitchTo(feed->cxt);
-	scan->unsettled = repalloc(scan->unsettled, sizeof(TransactionId) *
-							   (scan->nunsettled + snapshot->xcnt + 1));
-	for (uint32 i = 0; i < snapshot->xcnt; i++)
-	{
-		if (TransactionIdDidCommit(snapshot->xip[i]))
-			scan->unsettled[scan->nunsettled++] = snapshot->xip[i];
-	}
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(old);
-	scan->looked = true;
-}
-
-void
-cdc_scan_begin(CdcFeed *feed, CdcHlc t0)
-{
-	MemoryContext old = MemoryContextSwitchTo(feed->cxt);
-	CdcScan    *scan = palloc0(sizeof(CdcScan));
-
-	scan->t0 = t0;
-	scan->keys = cdc_keys_create();
-	nrecent = prune_settled(recent, nrecent);
-	scan->nunsettled = nrecent;
-	scan->unsettled = palloc(sizeof(TransactionId) * Max(nrecent, 1));
-	if (nrecent > 0)
-		memcpy(scan->unsettled, recent, sizeof(TransactionId) * nrecent);
-	feed->scan = scan;
-	MemoryContextSwitchTo(old);
-}
-
-void
-cdc_scan_record(CdcScan *scan, int target, const char *key, size_t len)
-{
-	if (!scan->read_all || scan->pending != NULL)
-	{
-		cdc_keys_add(scan->keys, target, key, len);
-		scan->keys_full = cdc_keys_memory(scan->keys) > (size_t) cdc_lane_memory * 1024;
-	}
-}
-
-/* Lets the worker go, whatever it is doing. */
-static void
-drop_worker(CdcScan *scan)
+cdc_scan_drop_worker(CdcScan *scan)
 {
 	if (scan->handle != NULL)
 	{
@@ -183,60 +44,6 @@ drop_worker(CdcScan *scan)
 	}
 }
 
-void
-cdc_scan_restart(CdcFeed *feed)
-{
-	CdcScan    *scan = feed->scan;
-
-	if (scan == NULL || scan->acked)
-		return;
-	drop_worker(scan);
-	scan->read_all = false;
-	scan->start_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), RETRY_MS);
-	feed->scanned_rows = 0;
-}
-
-void
-cdc_scan_free(CdcFeed *feed)
-{
-	CdcScan    *scan = feed->scan;
-
-	if (scan == NULL)
-		return;
-	drop_worker(scan);
-	cdc_keys_free(scan->keys);
-	pfree(scan->unsettled);
-	pfree(scan);
-	feed->scan = NULL;
-}
-
-CdcHlc
-cdc_scan_t0(const CdcFeed *feed)
-{
-	return feed->scan->t0;
-}
-
-bool
-cdc_scan_is_done(const CdcFeed *feed)
-{
-	return feed->scan == NULL || feed->scan->acked;
-}
-
-void
-cdc_scan_batch_acked(CdcFeed *feed, const CdcBatch *batch)
-{
-	if (batch->scan_end)
-		feed->scan->acked = true;
-}
-
-const char *
-cdc_scan_status(const CdcFeed *feed)
-{
-	if (feed->scan == NULL || feed->scan->acked)
-		return NULL;
-	return feed->scan->status;
-}
-
 static void
 start_worker(CdcFeed *feed)
 {
@@ -244,7 +51,7 @@ start_worker(CdcFeed *feed)
 	BackgroundWorker worker;
 	CdcScanHeader *header;
 	shm_mq	   *mq;
-	Size		offset = MAXALIGN(sizeof(CdcScanHeader));
+	Size		offset = CDC_SCAN_HEADER_SIZE(scan->nitems);
 	MemoryContext old = MemoryContextSwitchTo(feed->cxt);
 	dsm_segment *seg;
 
@@ -252,17 +59,20 @@ start_worker(CdcFeed *feed)
 	seg = dsm_create(offset + CDC_SCAN_QUEUE_SIZE, DSM_CREATE_NULL_IF_MAXSEGMENTS);
 	if (seg == NULL)
 	{
-		strlcpy(scan->status, "initial scan waits for a free shared memory segment",
-				sizeof(scan->status));
-		scan->start_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), RETRY_MS);
+		snprintf(scan->status, sizeof(scan->status),
+				 "%s waits for a free shared memory segment", scan->what);
+		scan->start_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), CDC_SCAN_RETRY_MS);
 		MemoryContextSwitchTo(old);
 		return;
 	}
 	header = dsm_segment_address(seg);
 	header->dboid = MyDatabaseId;
 	header->job_id = feed->job_id;
+	header->version = scan->version;
 	header->t0 = scan->t0;
 	header->one_snapshot = feed->options->initial_scan == CDC_SCAN_ONLY;
+	header->nitems = scan->nitems;
+	memcpy(header->items, scan->items, sizeof(CdcScanItem) * scan->nitems);
 	mq = shm_mq_create((char *) header + offset, CDC_SCAN_QUEUE_SIZE);
 	shm_mq_set_receiver(mq, MyProc);
 
@@ -282,10 +92,10 @@ start_worker(CdcFeed *feed)
 	{
 		scan->handle = NULL;
 		dsm_detach(seg);
-		strlcpy(scan->status,
-				"initial scan waits for a free background worker (max_worker_processes)",
-				sizeof(scan->status));
-		scan->start_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), RETRY_MS);
+		snprintf(scan->status, sizeof(scan->status),
+				 "%s waits for a free background worker (max_worker_processes)",
+				 scan->what);
+		scan->start_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), CDC_SCAN_RETRY_MS);
 		MemoryContextSwitchTo(old);
 		return;
 	}
@@ -293,7 +103,7 @@ start_worker(CdcFeed *feed)
 	scan->queue = shm_mq_attach(mq, seg, scan->handle);
 	scan->l_hi = InvalidXLogRecPtr;
 	feed->scanned_rows = 0;
-	strlcpy(scan->status, "initial scan starts", sizeof(scan->status));
+	snprintf(scan->status, sizeof(scan->status), "%s starts", scan->what);
 	MemoryContextSwitchTo(old);
 }
 
@@ -302,12 +112,20 @@ static bool
 take_rows(CdcFeed *feed, size_t room)
 {
 	CdcScan    *scan = feed->scan;
-	CdcTopic   *topic = cdc_feed_topic(feed, scan->target, false);
+	int			target = cdc_scan_item_target(feed, scan, scan->item);
+	CdcTopic   *topic;
 	bool		key_beside = cdc_sink_has_keys(feed->ops);
 
 	/* 'only' exports one snapshot and emits no events that could repeat it */
 	bool		filter = feed->options->initial_scan != CDC_SCAN_ONLY;
 
+	if (target < 0 || scan->dropped[scan->item])
+	{
+		pfree(scan->pending);
+		scan->pending = NULL;
+		return true;
+	}
+	topic = cdc_feed_topic(feed, target, false);
 	while (scan->pending_off < scan->pending_len)
 	{
 		uint32		key_len;
@@ -323,7 +141,7 @@ take_rows(CdcFeed *feed, size_t room)
 		key = scan->pending + scan->pending_off + 8;
 		scan->pending_off += 8 + (Size) key_len + val_len;
 
-		if (filter && cdc_keys_contain(scan->keys, scan->target, key, key_len))
+		if (filter && cdc_scan_has_key(feed, scan, target, key, key_len))
 			continue;
 		batch = cdc_feed_open_batch(feed);
 		msg = cdc_batch_add(batch, topic);
@@ -353,10 +171,10 @@ take_end(CdcFeed *feed)
 		scan->acked = true;
 	else
 		dlist_tail_element(CdcBatch, node, &feed->queue)->scan_end = true;
-	drop_worker(scan);
+	cdc_scan_drop_worker(scan);
 	snprintf(scan->status, sizeof(scan->status),
-			 "initial scan: " UINT64_FORMAT " rows read, waiting for the sink",
-			 feed->scanned_rows);
+			 "%s: " UINT64_FORMAT " rows read, waiting for the sink",
+			 scan->what, feed->scanned_rows);
 }
 
 bool
@@ -368,26 +186,24 @@ cdc_scan_pump(CdcFeed *feed, size_t room)
 		return false;
 	if (scan->keys_full)
 	{
-		cdc_feed_end(feed, "too many rows were changed during the initial scan; raise cdc_sink.lane_memory");
-		drop_worker(scan);
+		cdc_feed_end(feed, "too many rows were changed during the %s; raise cdc_sink.lane_memory",
+					 scan->what);
+		cdc_scan_drop_worker(scan);
 		scan->read_all = true;
 		return false;
 	}
 	if (scan->queue == NULL)
 	{
-		/* the feed's row must be durable before a row at T0 leaves */
-		if (feed->durable.resume_lsn == InvalidXLogRecPtr ||
+		/* the hold must be durable before a row of the scan leaves */
+		if (feed->durable.resume_lsn != scan->hold_lsn ||
 			feed->sink == NULL || cdc_feed_bytes(feed) > room / 2 ||
 			GetCurrentTimestamp() < scan->start_at)
 			return false;
-		if (!scan->looked)
-			note_hanging_commits(feed);
-		scan->nunsettled = prune_settled(scan->unsettled, scan->nunsettled);
-		if (scan->nunsettled > 0)
+		if (!cdc_scan_settled(feed, scan))
 		{
 			snprintf(scan->status, sizeof(scan->status),
-					 "initial scan waits for transaction %u to become visible (synchronous replication)",
-					 scan->unsettled[0]);
+					 "%s waits for transaction %u to become visible (synchronous replication)",
+					 scan->what, scan->unsettled[0]);
 			return false;
 		}
 		start_worker(feed);
@@ -425,8 +241,8 @@ cdc_scan_pump(CdcFeed *feed, size_t room)
 				else if (TimestampDifferenceExceeds(scan->stalled_since, now, STALL_MS))
 				{
 					cdc_scan_restart(feed);
-					strlcpy(scan->status, "initial scan waits for the sink",
-							sizeof(scan->status));
+					snprintf(scan->status, sizeof(scan->status),
+							 "%s waits for the sink", scan->what);
 				}
 				return false;
 			}
@@ -440,7 +256,7 @@ cdc_scan_pump(CdcFeed *feed, size_t room)
 			 * The worker died and said why in the log: read again.  What is
 			 * queued stays, changes of the stream among it.
 			 */
-			cdc_feed_trouble(feed, "the initial scan's worker ended unexpectedly");
+			cdc_feed_trouble(feed, "the worker of a scan ended unexpectedly");
 			cdc_scan_restart(feed);
 			return false;
 		}
@@ -450,13 +266,13 @@ cdc_scan_pump(CdcFeed *feed, size_t room)
 				if (len != 1 + sizeof(int32) + sizeof(XLogRecPtr))
 					elog(ERROR, "malformed message from a scan worker");
 				{
-					int32		target;
+					int32		item;
 
-					memcpy(&target, (char *) data + 1, sizeof(int32));
+					memcpy(&item, (char *) data + 1, sizeof(int32));
 					memcpy(&scan->l_hi, (char *) data + 5, sizeof(XLogRecPtr));
-					if (target < 0 || target >= feed->def->ntargets)
+					if (item < 0 || item >= scan->nitems)
 						elog(ERROR, "malformed message from a scan worker");
-					scan->target = target;
+					scan->item = item;
 				}
 				break;
 
@@ -466,8 +282,8 @@ cdc_scan_pump(CdcFeed *feed, size_t room)
 				scan->pending_len = len;
 				scan->pending_off = 1;
 				snprintf(scan->status, sizeof(scan->status),
-						 "initial scan: table %d of %d, " UINT64_FORMAT " rows",
-						 scan->target + 1, feed->def->ntargets,
+						 "%s: table %d of %d, " UINT64_FORMAT " rows",
+						 scan->what, scan->item + 1, scan->nitems,
 						 feed->scanned_rows);
 				break;
 
@@ -477,7 +293,7 @@ cdc_scan_pump(CdcFeed *feed, size_t room)
 
 			case CDC_SCAN_ERROR:
 				cdc_feed_end(feed, "%.*s", (int) (len - 1), (char *) data + 1);
-				drop_worker(scan);
+				cdc_scan_drop_worker(scan);
 				scan->read_all = true;
 				return false;
 

@@ -1,20 +1,33 @@
 /*-------------------------------------------------------------------------
  * scan.h
- *		The initial scan of a feed, from the lane's side.
+ *		Scans of a feed's tables at a commit, beside the stream, from the
+ *		lane's side.
  *
- * The feed starts at the commit C of its creation; T0 is C's stamp.  From C
- * on every event is emitted and its key recorded.  A scan worker reads the
- * tables in chunks; rows of a chunk read under snapshot S are handed over
- * once the decoder has passed L_hi, a WAL position taken right after S and
- * flushed, and are dropped if their key is recorded.  So what is handed over
- * is a row that nobody touched between C and L_hi: the row as of C, stamped
- * T0, and nothing newer of its key was sent before it.
+ * A scan belongs to a commit C in the stream: the creation of the feed (the
+ * initial scan, T0 is C's stamp), a schema change, a table that joins.  All
+ * of its rows carry one stamp T, above that of C's own rows and below that
+ * of every later row.  From C on every event is emitted and its key
+ * recorded.  A scan worker reads the tables in chunks; rows of a chunk read
+ * under snapshot S are handed over once the decoder has passed L_hi, a WAL
+ * position taken right after S and flushed, and are dropped if their key is
+ * recorded.  So what is handed over is a row that nobody touched between C
+ * and L_hi: the row as of C, stamped T, and nothing newer of its key was
+ * sent before it.
  *
- * S must see every transaction that was decoded before C.  A commit is
+ * S must see every transaction that was decoded up to C.  A commit is
  * decodable before it is visible (it may wait for a synchronous standby), so
  * the scan starts only when all of those have become visible.
  *
- * Runs: lane worker, main thread (recording: decoding callback).
+ * Until the sink has acknowledged all of a scan, the feed's durable position
+ * stays at the scan's hold, right before C, and no resolved above the stamp
+ * there is sent: a replay decodes C again, which starts the scan again with
+ * the same T.  A scan reads nothing before its hold is the durable position,
+ * so that what was sent before C is acknowledged by then.
+ *
+ * Several scans of a feed wait for each other, in the order of their
+ * commits; each records the keys since its own C.
+ *
+ * Runs: lane worker, main thread (start, recording: decoding callback).
  *-------------------------------------------------------------------------
  */
 #ifndef CDC_SCAN_H
@@ -24,26 +37,74 @@
 
 #include "base/hlc.h"
 #include "feed/batch.h"
+#include "nodes/pg_list.h"
 
 struct CdcFeed;
 typedef struct CdcScan CdcScan;
+
+/*
+ * What to read: "relid", of which the rows are sent as those of the feed's
+ * target "target".  The same OID, or a partition and its root.
+ */
+typedef struct CdcScanItem
+{
+	Oid			target;
+	Oid			relid;
+} CdcScanItem;
 
 /* A transaction was decoded: it may not be visible yet. */
 extern void cdc_scan_note_xid(TransactionId xid);
 
 /*
- * Prepares the scan of a feed that starts now.  Called in the commit
- * callback of its creation, or in the main loop when that commit lies before
- * everything the slot decodes.
+ * Prepares the scan of a feed that starts now, of all its tables.  Called in
+ * the commit callback of its creation, or in the main loop when that commit
+ * lies before everything the slot decodes; after cdc_feed_set_position().
  */
 extern void cdc_scan_begin(struct CdcFeed *feed, CdcHlc t0);
 
-/* The stamp of all its rows. */
+/*
+ * Scans some tables of a running feed at the commit C at hand, while the
+ * stream goes on.  commit_lsn: where C's record starts (txn->final_lsn);
+ * end_lsn: behind it (txn->end_lsn).  Whoever calls it must do so again, with the same items,
+ * whenever the feed decodes this commit again (cdc_feed_takes() says so):
+ * nothing about the scan is stored, it is the hold of the durable position
+ * that makes a crash, a detach, a pause and a rewind exact.  Calls for the
+ * same C are merged.
+ *
+ * items: CdcScanItem *; copied.  Their targets must be in feed->def as it is
+ * now, which is the definition that the rows are encoded by.  A definition
+ * that comes later may drop them: rows of a target that has gone are not
+ * sent.  what: "backfill", "scan of added tables": for running_status, a
+ * string constant.
+ *
+ * Runs: commit callback, after the transaction's rows and before
+ * cdc_feed_end_txn().  The feed must be touched (cdc_feed_touch()); its
+ * stamp of the transaction is moved up to T, so that all later rows are
+ * above it.  Returns T.
+ */
+extern CdcHlc cdc_scan_start(struct CdcFeed *feed, XLogRecPtr commit_lsn,
+							 XLogRecPtr end_lsn, List *items,
+							 const char *what);
+
+/* The stamp of the rows of the oldest scan. */
 extern CdcHlc cdc_scan_t0(const struct CdcFeed *feed);
 
+/*
+ * May the durable position not pass a scan's hold?  If so, sets where it is
+ * and the stamp there.
+ */
+extern bool cdc_scan_hold(const struct CdcFeed *feed, XLogRecPtr *lsn,
+						  CdcHlc *hlc);
+
 /* An event of this key was emitted.  Runs: decoding callback. */
-extern void cdc_scan_record(CdcScan *scan, int target, const char *key,
+extern void cdc_scan_record(struct CdcFeed *feed, int target, const char *key,
 							size_t len);
+
+/*
+ * Rows of this target that are not handed over yet are of no interest any
+ * more: it was truncated.  Runs: decoding callback.
+ */
+extern void cdc_scan_drop_target(struct CdcFeed *feed, int target);
 
 /*
  * Starts the worker when it may, takes over rows while the feed has room for
@@ -60,8 +121,17 @@ extern void cdc_scan_batch_acked(struct CdcFeed *feed, const CdcBatch *batch);
 /* Rows that were not acknowledged are lost with the queue: read again. */
 extern void cdc_scan_restart(struct CdcFeed *feed);
 
-/* All rows of the scan are at the sink. */
+/*
+ * The feed goes back to this position: scans of later commits go, they will
+ * be decoded again.
+ */
+extern void cdc_scan_rewind(struct CdcFeed *feed, XLogRecPtr lsn);
+
+/* All rows of the oldest scan are at the sink, or there is no scan. */
 extern bool cdc_scan_is_done(const struct CdcFeed *feed);
+
+/* A checkpoint without the holds of scans that are done is durable. */
+extern void cdc_scan_forget_done(struct CdcFeed *feed);
 
 extern void cdc_scan_free(struct CdcFeed *feed);
 
@@ -69,7 +139,7 @@ extern void cdc_scan_free(struct CdcFeed *feed);
  * Wire format between scan worker and lane: one shm_mq message each, first
  * byte the kind.
  */
-#define CDC_SCAN_CHUNK	'C'		/* int32 target, XLogRecPtr l_hi */
+#define CDC_SCAN_CHUNK	'C'		/* int32 item, XLogRecPtr l_hi */
 #define CDC_SCAN_ROWS	'R'		/* (uint32 key_len, uint32 val_len, key, value) * */
 #define CDC_SCAN_END	'E'		/* nothing: all tables are read */
 #define CDC_SCAN_ERROR	'X'		/* text */
@@ -82,9 +152,16 @@ typedef struct CdcScanHeader
 {
 	Oid			dboid;
 	int64		job_id;
+	int			version;		/* of the definition */
 	CdcHlc		t0;
 	bool		one_snapshot;	/* initial_scan='only': a state of one moment */
+	int			nitems;
+	CdcScanItem items[FLEXIBLE_ARRAY_MEMBER];
 } CdcScanHeader;
+
+/* Size of the header, behind which the queue starts. */
+#define CDC_SCAN_HEADER_SIZE(nitems) \
+	MAXALIGN(offsetof(CdcScanHeader, items) + sizeof(CdcScanItem) * (nitems))
 
 /* Entry point of the scan worker. */
 extern PGDLLEXPORT void cdc_scan_main(Datum arg);

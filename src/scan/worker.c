@@ -58,7 +58,6 @@
 
 typedef struct ScanTable
 {
-	int			target;
 	Oid			relid;
 	char	   *columns;		/* "a, b" */
 	char	   *from;			/* "[ONLY] schema.table" */
@@ -82,11 +81,11 @@ send_message(void)
 }
 
 static void
-send_chunk(int32 target, XLogRecPtr l_hi)
+send_chunk(int32 item, XLogRecPtr l_hi)
 {
 	message.len = 0;
 	cdc_buf_append_char(&message, CDC_SCAN_CHUNK);
-	cdc_buf_append(&message, (char *) &target, sizeof(target));
+	cdc_buf_append(&message, (char *) &item, sizeof(item));
 	cdc_buf_append(&message, (char *) &l_hi, sizeof(l_hi));
 	send_message();
 }
@@ -155,9 +154,9 @@ index_order_is_plain(Oid index_oid)
 }
 
 /*
- * Looks the table up; a table that has gone is not an error of the scan.  A
- * key that is not what it was when the last chunk was read is one: the last
- * key could not be compared with what follows.
+ * Looks the table up; a table that has gone is not an error of the scan.  If
+ * the key is not what it was when the last chunk was read, the last key
+ * cannot be compared with what follows: the table is read from its start.
  */
 static bool
 describe_table(ScanTable *table, MemoryContext cxt)
@@ -196,10 +195,7 @@ describe_table(ScanTable *table, MemoryContext cxt)
 	appendStringInfo(&buf, "%u %d", pkindex, table->by_key);
 	key = buf.data;
 	if (table->last != NULL && strcmp(key, table->key) != 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("the key of table \"%s\" has changed during the initial scan",
-						RelationGetRelationName(rel))));
+		table->last = NULL;
 	table->key = key;
 	MemoryContextSwitchTo(old);
 	relation_close(rel, NoLock);
@@ -353,9 +349,9 @@ read_chunk(ScanTable *table, const CdcEncodeOptions *encode, const char *topic,
 
 /* Reads the feed's tables, with a transaction for each chunk. */
 static void
-scan_tables(const CdcScanHeader *header, const CdcJob *job, MemoryContext cxt)
+scan_tables(const CdcScanHeader *header, const CdcDefinition *def,
+			MemoryContext cxt)
 {
-	const CdcDefinition *def = job->definition;
 	CdcOptions *options;
 	CdcEncodeOptions encode;
 	bool		in_xact = false;
@@ -363,14 +359,22 @@ scan_tables(const CdcScanHeader *header, const CdcJob *job, MemoryContext cxt)
 	options = cdc_options_parse(cdc_options_from_strings(def->noptions, def->options));
 	encode = cdc_effective_encode(cdc_sink_of_type(def->sink_type), options);
 
-	for (int i = 0; i < def->ntargets; i++)
+	for (int i = 0; i < header->nitems; i++)
 	{
 		ScanTable	table;
 		bool		more = true;
+		const char *topic = NULL;
 
 		memset(&table, 0, sizeof(table));
-		table.target = i;
-		table.relid = def->targets[i].relid;
+		table.relid = header->items[i].relid;
+		for (int j = 0; j < def->ntargets; j++)
+		{
+			if (def->targets[j].relid == header->items[i].target)
+				topic = def->targets[j].topic;
+		}
+		if (topic == NULL)
+			elog(ERROR, "table %u is no target of changefeed " INT64_FORMAT,
+				 header->items[i].target, header->job_id);
 		if (table.relid < FirstNormalObjectId)
 			elog(ERROR, "changefeeds do not read system tables");
 		while (more)
@@ -391,9 +395,9 @@ scan_tables(const CdcScanHeader *header, const CdcJob *job, MemoryContext cxt)
 				 * TRUNCATE or rewrite we waited for.
 				 */
 				for (int j = header->one_snapshot ? 0 : i;
-					 j < (header->one_snapshot ? def->ntargets : i + 1); j++)
+					 j < (header->one_snapshot ? header->nitems : i + 1); j++)
 				{
-					Relation	rel = try_relation_open(def->targets[j].relid,
+					Relation	rel = try_relation_open(header->items[j].relid,
 														AccessShareLock);
 
 					if (rel != NULL)
@@ -412,8 +416,7 @@ scan_tables(const CdcScanHeader *header, const CdcJob *job, MemoryContext cxt)
 				SetUserIdAndSecContext(def->owner, sec |
 									   SECURITY_LOCAL_USERID_CHANGE |
 									   SECURITY_RESTRICTED_OPERATION);
-				rows = read_chunk(&table, &encode, def->targets[i].topic,
-								  header->t0, header->one_snapshot, cxt);
+				rows = read_chunk(&table, &encode, topic, header->t0, header->one_snapshot, cxt);
 				SetUserIdAndSecContext(user, sec);
 				more = !header->one_snapshot && table.by_key &&
 					rows >= ROWS_PER_CHUNK;
@@ -433,29 +436,20 @@ scan_tables(const CdcScanHeader *header, const CdcJob *job, MemoryContext cxt)
 		CommitTransactionCommand();
 }
 
-static CdcJob *
-load_job(int64 job_id, MemoryContext cxt)
+static CdcDefinition *
+load_definition(const CdcScanHeader *header, MemoryContext cxt)
 {
 	MemoryContext old;
-	List	   *jobs;
-	ListCell   *lc;
-	CdcJob	   *found = NULL;
+	CdcDefinition *def;
 
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	old = MemoryContextSwitchTo(cxt);
-	jobs = cdc_job_list_live();
+	def = cdc_definition_load(header->job_id, header->version);
 	MemoryContextSwitchTo(old);
 	PopActiveSnapshot();
 	CommitTransactionCommand();
-	foreach(lc, jobs)
-	{
-		CdcJob	   *job = lfirst(lc);
-
-		if (job->job_id == job_id)
-			found = job;
-	}
-	return found;
+	return def;
 }
 
 void
@@ -465,7 +459,7 @@ cdc_scan_main(Datum arg)
 	CdcScanHeader *header;
 	shm_mq	   *mq;
 	MemoryContext cxt;
-	CdcJob	   *job;
+	CdcDefinition *def;
 
 	pqsignal(SIGTERM, die);
 	BackgroundWorkerUnblockSignals();
@@ -476,7 +470,7 @@ cdc_scan_main(Datum arg)
 		proc_exit(0);			/* the lane has given up */
 	dsm_pin_mapping(seg);
 	header = dsm_segment_address(seg);
-	mq = (shm_mq *) ((char *) header + MAXALIGN(sizeof(CdcScanHeader)));
+	mq = (shm_mq *) ((char *) header + CDC_SCAN_HEADER_SIZE(header->nitems));
 	shm_mq_set_sender(mq, MyProc);
 	lane_queue = shm_mq_attach(mq, seg, NULL);
 
@@ -488,10 +482,10 @@ cdc_scan_main(Datum arg)
 
 	PG_TRY();
 	{
-		job = load_job(header->job_id, cxt);
-		if (job == NULL)
+		def = load_definition(header, cxt);
+		if (def == NULL)
 			proc_exit(0);		/* canceled meanwhile */
-		scan_tables(header, job, cxt);
+		scan_tables(header, def, cxt);
 		message.len = 0;
 		cdc_buf_append_char(&message, CDC_SCAN_END);
 		send_message();

@@ -88,12 +88,22 @@ static bool
 resolved_due(CdcFeed *feed, TimestampTz now, bool caught_up, CdcHlc *r)
 {
 	CdcHlc		wall = {cdc_hlc_wall(now), 0};
+	XLogRecPtr	hold;
+	CdcHlc		hold_hlc;
 	int64		least;
 
 	if (!feed->options->resolved || feed->resolved_pending || feed->sink == NULL)
 		return false;
 
-	if (feed->mode == CDC_FEED_ACTIVE && dlist_is_empty(&feed->queue) &&
+	if (feed->scan != NULL && cdc_scan_hold(feed, &hold, &hold_hlc))
+	{
+		/* rows of the scan are still to come, above this stamp */
+		if (feed->acked_lsn < feed->barrier_lsn ||
+			cdc_hlc_cmp(feed->barrier_hlc, hold_hlc) > 0)
+			return false;
+		*r = feed->barrier_hlc;
+	}
+	else if (feed->mode == CDC_FEED_ACTIVE && dlist_is_empty(&feed->queue) &&
 		caught_up && feed->partial_lsn == InvalidXLogRecPtr &&
 		cdc_decoder_position() >= feed->lift_lsn &&
 		cdc_decoder_position() >= feed->queued_lsn)
@@ -128,7 +138,9 @@ static bool
 plan_checkpoint(CdcFeed *feed, TimestampTz now, bool caught_up, Due *due)
 {
 	XLogRecPtr	ahead;
-	bool		scan_just_done;
+	XLogRecPtr	limit;
+	CdcHlc		limit_hlc;
+	bool		now_at_once;
 	bool		write;
 	int64		least;
 
@@ -140,18 +152,24 @@ plan_checkpoint(CdcFeed *feed, TimestampTz now, bool caught_up, Due *due)
 	if (!feed->durable.scan_done && !cdc_scan_is_done(feed))
 		return false;			/* the durable position stays at C */
 
-	scan_just_done = !feed->durable.scan_done;
+	limit = cdc_feed_durable_limit(feed, &limit_hlc);
+
+	/* a scan is over, or waits for this row */
+	now_at_once = !feed->durable.scan_done ||
+		(feed->scan != NULL &&
+		 (cdc_scan_is_done(feed) ||
+		  (limit < feed->acked_lsn && limit > feed->durable.resume_lsn)));
 	least = feed->options->min_checkpoint_us;
 	if (!feed->dirty)
 		least -= Min(least / 4, IDLE_EARLY_US); /* its resolved is on time */
-	if (!scan_just_done && now - feed->checkpoint_at < least)
+	if (!now_at_once && now - feed->checkpoint_at < least)
 		return false;
 
 	memset(due, 0, sizeof(Due));
 	due->feed = feed;
 	due->resolved = resolved_due(feed, now, caught_up, &due->r);
-	ahead = feed->acked_lsn - feed->durable.resume_lsn;
-	write = scan_just_done || due->resolved ||
+	ahead = limit - feed->durable.resume_lsn;
+	write = now_at_once || due->resolved ||
 		(feed->dirty && ahead > 0) ||
 		ahead > IDLE_BYTES ||
 		(ahead > IDLE_BYTES_SLOW &&
@@ -161,9 +179,9 @@ plan_checkpoint(CdcFeed *feed, TimestampTz now, bool caught_up, Due *due)
 
 	due->cp = feed->durable;
 	due->cp.version = feed->def->version;
-	due->cp.resume_lsn = feed->acked_lsn;
+	due->cp.resume_lsn = limit;
 	due->cp.scan_done = true;
-	due->cp.hlc = feed->acked_hlc;
+	due->cp.hlc = limit_hlc;
 	if (due->resolved && cdc_hlc_cmp(due->r, feed->acked_hlc) > 0)
 	{
 		/*
@@ -239,9 +257,9 @@ checkpoint_if_due(TimestampTz now, bool caught_up)
 		feed->durable = dues[i].cp;
 		feed->checkpoint_at = now;
 		feed->dirty = false;
-		if (feed->scan != NULL)
+		if (feed->scan != NULL && cdc_scan_is_done(feed))
 		{
-			cdc_scan_free(feed);
+			cdc_scan_forget_done(feed);
 			feed->finished = feed->options->initial_scan == CDC_SCAN_ONLY;
 			lane.want_visit |= feed->finished;
 		}

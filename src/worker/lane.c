@@ -170,10 +170,10 @@ open_sink_if_due(CdcFeed *feed, TimestampTz now)
 	config.topics = feed->topics;
 	config.ntopics = feed->ntopics;
 	config.floor = feed->acked_hlc;
-	if (feed->scan != NULL)
+	config.floor.logical++;		/* a RESOLVED of acked_hlc may be there */
+	if (feed->scan != NULL &&
+		cdc_hlc_cmp(cdc_scan_t0(feed), config.floor) < 0)
 		config.floor = cdc_scan_t0(feed);
-	else
-		config.floor.logical++; /* a RESOLVED of acked_hlc may be there */
 	cdc_threads_started();
 	feed->sink = try_open(feed, &config);
 	if (feed->sink == NULL)
@@ -314,7 +314,7 @@ serve_feeds(TimestampTz now)
 	return room;
 }
 
-/* Takes over rows of the initial scans; true while there are more. */
+/* Takes over rows of the scans; true while there are more. */
 static bool
 pump_scans(void)
 {

@@ -46,7 +46,7 @@ describe(const CdcFeed *feed, char *dst, size_t size)
 	else if (feed->awaits_former)
 		strlcpy(dst, "waiting for the former connection to the sink to end", size);
 	else if (scan != NULL)
-		strlcpy(dst, scan[0] ? scan : "initial scan is about to start", size);
+		strlcpy(dst, scan, size);
 	else if (feed->mode == CDC_FEED_WAITING)
 		strlcpy(dst, "waiting for its creation to be decoded", size);
 	else if (feed->mode == CDC_FEED_DETACHED)
@@ -85,6 +85,7 @@ lane_publish(TimestampTz now)
 		CdcFeed    *feed = dlist_container(CdcFeed, node, iter.cur);
 		CdcFeedShared *s = cdc_shmem_feed(feed->job_id, MyDatabaseId, true);
 		const char *trouble;
+		CdcHlc		limit_hlc;
 
 		if (s == NULL)
 			continue;			/* cdc_sink.max_feeds: no counters */
@@ -103,11 +104,12 @@ lane_publish(TimestampTz now)
 		s->queued_bytes = (int64) cdc_feed_bytes(feed);
 
 		/*
-		 * With the scan under way nothing is complete, not even the state as
-		 * of the feed's start.
+		 * With the initial scan under way nothing is complete, not even the
+		 * state as of the feed's start; with another, what lies behind its
+		 * commit is not.
 		 */
-		if (feed->scan == NULL)
-			s->acked_lsn = feed->acked_lsn;
+		if (feed->scan == NULL || feed->durable.scan_done)
+			s->acked_lsn = cdc_feed_durable_limit(feed, &limit_hlc);
 		else
 			s->acked_lsn = feed->durable.resume_lsn == InvalidXLogRecPtr ?
 				InvalidXLogRecPtr : feed->durable.resume_lsn - 1;

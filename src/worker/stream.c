@@ -87,6 +87,16 @@ stream_begin(ReorderBufferTXN *txn)
 	ntouched = 0;
 }
 
+/* The transaction at hand concerns a feed, also without a row for it. */
+static void
+touch_feed(CdcFeed *feed, ReorderBufferTXN *txn)
+{
+	if (feed->touched)
+		return;
+	note_touched(feed);
+	cdc_feed_touch(feed, txn);
+}
+
 /* Appends one message; values are those of the old row for a delete. */
 static void
 append_row(CdcSubscriber *sub, ReorderBufferTXN *txn, bool is_delete,
@@ -100,7 +110,7 @@ append_row(CdcSubscriber *sub, ReorderBufferTXN *txn, bool is_delete,
 	if (!feed->touched)
 		note_touched(feed);
 	if (feed->scan != NULL)
-		cdc_scan_record(feed->scan, sub->target, key->data, key->len);
+		cdc_scan_record(feed, sub->target, key->data, key->len);
 	if (!cdc_feed_begin_row(feed, txn))
 		return;
 
@@ -179,7 +189,7 @@ append_deferred(CdcSubscriber *sub, ReorderBufferTXN *txn, CdcTable *table,
 	if (!feed->touched)
 		note_touched(feed);
 	if (feed->scan != NULL)
-		cdc_scan_record(feed->scan, sub->target, key->data, key->len);
+		cdc_scan_record(feed, sub->target, key->data, key->len);
 	if (!cdc_feed_begin_row(feed, txn))
 		return;
 	batch = cdc_feed_open_batch(feed);
@@ -469,12 +479,7 @@ stream_truncate(ReorderBufferTXN *txn, int nrels, Relation *rels)
 			 * The rest of the transaction is sent, so that a feed that is
 			 * resumed goes on behind it without a hole.
 			 */
-			if (!feed->touched)
-			{
-				note_touched(feed);
-				(void) cdc_feed_begin_row(feed, txn);
-				feed->txn_rows--;
-			}
+			touch_feed(feed, txn);
 			feed->end_at_commit = true;
 		}
 	}

@@ -142,14 +142,17 @@ static void
 stop_feed(CdcFeed *feed)
 {
 	CdcCheckpoint cp = feed->durable;
+	XLogRecPtr	limit;
+	CdcHlc		limit_hlc;
 
 	if (feed->sink != NULL)
 		cdc_feed_pump(feed);	/* acks that are here already */
+	limit = cdc_feed_durable_limit(feed, &limit_hlc);
 	if (cp.resume_lsn != InvalidXLogRecPtr && cp.scan_done &&
-		feed->acked_lsn > cp.resume_lsn)
+		limit > cp.resume_lsn)
 	{
-		cp.resume_lsn = feed->acked_lsn;
-		cp.hlc = feed->acked_hlc;
+		cp.resume_lsn = limit;
+		cp.hlc = limit_hlc;
 		cp.version = feed->def->version;
 		if (cdc_hlc_cmp(cp.hlc, cp.high_water) > 0)
 			cp.high_water = cp.hlc;

@@ -1,0 +1,371 @@
+/*-------------------------------------------------------------------------
+ * life.c
+ *		Scans of a feed: how they come, what they record, when they are over;
+ *		see scan.h for why no row is lost, stale or doubled.
+ *
+ * Why a scan is exact over a crash: until its last row is acknowledged the
+ * durable position stays at its hold, so that C is decoded again; and as
+ * nothing of it leaves before that position is durable, a replay never
+ * starts before the hold of a scan that has sent rows.
+ *
+ * Runs: lane worker, main thread; decoding callbacks and main loop.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/transam.h"
+#include "access/xact.h"
+#include "base/guc.h"
+#include "scan/scan_int.h"
+#include "storage/procarray.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+/* Recently decoded transactions, pruned when the array is full. */
+static TransactionId *recent = NULL;
+static int	nrecent = 0;
+static int	maxrecent = 0;
+
+/* Keeps those that are still in progress for everybody else. */
+static int
+prune_settled(TransactionId *xids, int n)
+{
+	int			kept = 0;
+
+	for (int i = 0; i < n; i++)
+	{
+		if (TransactionIdIsInProgress(xids[i]))
+			xids[kept++] = xids[i];
+	}
+	return kept;
+}
+
+void
+cdc_scan_note_xid(TransactionId xid)
+{
+	if (nrecent == maxrecent)
+	{
+		if (recent == NULL)
+		{
+			maxrecent = 1024;
+			recent = MemoryContextAlloc(TopMemoryContext,
+										sizeof(TransactionId) * maxrecent);
+		}
+		else
+			nrecent = prune_settled(recent, nrecent);
+
+		/* as many may hang as there are backends and prepared transactions */
+		if (nrecent > maxrecent / 2)
+		{
+			maxrecent *= 2;
+			recent = repalloc(recent, sizeof(TransactionId) * maxrecent);
+		}
+	}
+	recent[nrecent++] = xid;
+}
+
+/*
+ * A lane that started anew has not decoded itself what its predecessor did:
+ * whatever is committed by now and still in progress for everybody else may
+ * lie before C.  Runs: main loop, outside of a transaction.
+ */
+static void
+note_hanging_commits(CdcFeed *feed, CdcScan *scan)
+{
+	MemoryContext old = CurrentMemoryContext;
+	Snapshot	snapshot;
+
+	StartTransactionCommand();
+	snapshot = GetLatestSnapshot();
+	MemoryContextSwitchTo(feed->cxt);
+	scan->unsettled = repalloc(scan->unsettled, sizeof(TransactionId) *
+							   (scan->nunsettled + snapshot->xcnt + 1));
+	for (uint32 i = 0; i < snapshot->xcnt; i++)
+	{
+		if (TransactionIdDidCommit(snapshot->xip[i]))
+			scan->unsettled[scan->nunsettled++] = snapshot->xip[i];
+	}
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(old);
+	scan->looked = true;
+}
+
+bool
+cdc_scan_settled(CdcFeed *feed, CdcScan *scan)
+{
+	if (!scan->looked)
+		note_hanging_commits(feed, scan);
+	scan->nunsettled = prune_settled(scan->unsettled, scan->nunsettled);
+	return scan->nunsettled == 0;
+}
+
+/* A scan of these items at the end of the list. */
+static CdcScan *
+add_scan(CdcFeed *feed, int nitems, const char *what)
+{
+	MemoryContext old = MemoryContextSwitchTo(feed->cxt);
+	CdcScan    *scan = palloc0(sizeof(CdcScan));
+	CdcScan   **end = &feed->scan;
+
+	scan->what = what;
+	snprintf(scan->status, sizeof(scan->status), "%s is about to start", what);
+	scan->version = feed->def->version;
+	scan->map_version = -1;
+	scan->keys = cdc_keys_create();
+	scan->items = palloc(sizeof(CdcScanItem) * Max(nitems, 1));
+	scan->dropped = palloc0(sizeof(bool) * Max(nitems, 1));
+	nrecent = prune_settled(recent, nrecent);
+	scan->nunsettled = nrecent;
+	scan->unsettled = palloc(sizeof(TransactionId) * Max(nrecent, 1));
+	if (nrecent > 0)
+		memcpy(scan->unsettled, recent, sizeof(TransactionId) * nrecent);
+	while (*end != NULL)
+		end = &(*end)->next;
+	*end = scan;
+	MemoryContextSwitchTo(old);
+	return scan;
+}
+
+void
+cdc_scan_begin(CdcFeed *feed, CdcHlc t0)
+{
+	CdcScan    *scan = add_scan(feed, feed->def->ntargets, "initial scan");
+
+	Assert(feed->scan == scan);
+	scan->initial = true;
+	scan->lsn = scan->hold_lsn = feed->queued_lsn;
+	scan->t0 = scan->hold_hlc = t0;
+	for (int i = 0; i < feed->def->ntargets; i++)
+		scan->items[i].target = scan->items[i].relid = feed->def->targets[i].relid;
+	scan->nitems = feed->def->ntargets;
+}
+
+CdcHlc
+cdc_scan_start(CdcFeed *feed, XLogRecPtr commit_lsn, XLogRecPtr end_lsn,
+			   List *items, const char *what)
+{
+	CdcScan    *scan = feed->scan;
+	ListCell   *lc;
+
+	Assert(feed->touched);
+	while (scan != NULL && scan->next != NULL)
+		scan = scan->next;
+	if (scan != NULL && scan->lsn == end_lsn && !scan->initial)
+	{
+		scan->items = repalloc(scan->items, sizeof(CdcScanItem) *
+							   (scan->nitems + list_length(items)));
+		scan->dropped = repalloc(scan->dropped, sizeof(bool) *
+								 (scan->nitems + list_length(items)));
+		scan->map_version = -1;
+	}
+	else
+	{
+		scan = add_scan(feed, list_length(items), what);
+		scan->lsn = end_lsn;
+		scan->hold_lsn = Max(feed->queued_lsn, commit_lsn);
+		scan->hold_hlc = feed->queued_hlc;
+
+		/* rows of C itself may differ from what is read: another stamp */
+		feed->txn_hlc.logical++;
+		scan->t0 = feed->txn_hlc;
+	}
+	foreach(lc, items)
+	{
+		const CdcScanItem *item = lfirst(lc);
+		bool		known = false;
+
+		for (int i = 0; i < scan->nitems && !known; i++)
+			known = scan->items[i].relid == item->relid;
+		if (known)
+			continue;
+		scan->dropped[scan->nitems] = false;
+		scan->items[scan->nitems++] = *item;
+	}
+	return scan->t0;
+}
+
+bool
+cdc_scan_hold(const CdcFeed *feed, XLogRecPtr *lsn, CdcHlc *hlc)
+{
+	const CdcScan *scan = feed->scan;
+
+	while (scan != NULL && scan->acked)
+		scan = scan->next;
+	if (scan == NULL)
+		return false;
+	*lsn = scan->hold_lsn;
+	*hlc = scan->hold_hlc;
+	return true;
+}
+
+int
+cdc_scan_item_target(const CdcFeed *feed, const CdcScan *scan, int item)
+{
+	for (int i = 0; i < feed->def->ntargets; i++)
+	{
+		if (feed->def->targets[i].relid == scan->items[item].target)
+			return i;
+	}
+	return -1;
+}
+
+/* The number of a target in the set of keys, -1: not in this scan. */
+static int
+key_space(const CdcFeed *feed, CdcScan *scan, int target)
+{
+	if (scan->map_version != feed->def->version)
+	{
+		if (scan->map != NULL)
+			pfree(scan->map);
+		scan->map = MemoryContextAlloc(feed->cxt, sizeof(int) *
+									   Max(feed->def->ntargets, 1));
+		for (int i = 0; i < feed->def->ntargets; i++)
+		{
+			scan->map[i] = -1;
+			for (int j = 0; j < scan->nitems && scan->map[i] < 0; j++)
+			{
+				if (scan->items[j].target == feed->def->targets[i].relid)
+					scan->map[i] = j;
+			}
+		}
+		scan->map_version = feed->def->version;
+	}
+	return scan->map[target];
+}
+
+void
+cdc_scan_record(CdcFeed *feed, int target, const char *key, size_t len)
+{
+	size_t		memory = 0;
+
+	for (CdcScan *scan = feed->scan; scan != NULL; scan = scan->next)
+	{
+		int			space;
+
+		if (scan->read_all && scan->pending == NULL)
+			continue;
+		space = key_space(feed, scan, target);
+		if (space >= 0)
+			cdc_keys_add(scan->keys, space, key, len);
+		memory += cdc_keys_memory(scan->keys);
+	}
+	feed->scan->keys_full = memory > (size_t) cdc_lane_memory * 1024;
+}
+
+bool
+cdc_scan_has_key(const CdcFeed *feed, CdcScan *scan, int target,
+				 const char *key, size_t len)
+{
+	return cdc_keys_contain(scan->keys, key_space(feed, scan, target), key, len);
+}
+
+void
+cdc_scan_drop_target(CdcFeed *feed, int target)
+{
+	for (CdcScan *scan = feed->scan; scan != NULL; scan = scan->next)
+	{
+		for (int i = 0; i < scan->nitems; i++)
+		{
+			if (scan->items[i].target == feed->def->targets[target].relid)
+				scan->dropped[i] = true;
+		}
+	}
+}
+
+void
+cdc_scan_restart(CdcFeed *feed)
+{
+	CdcScan    *scan = feed->scan;
+
+	if (scan == NULL || scan->acked)
+		return;
+	cdc_scan_drop_worker(scan);
+	scan->read_all = false;
+	scan->start_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+												 CDC_SCAN_RETRY_MS);
+	feed->scanned_rows = 0;
+}
+
+static void
+free_scan(CdcScan *scan)
+{
+	cdc_scan_drop_worker(scan);
+	cdc_keys_free(scan->keys);
+	if (scan->map != NULL)
+		pfree(scan->map);
+	pfree(scan->items);
+	pfree(scan->dropped);
+	pfree(scan->unsettled);
+	pfree(scan);
+}
+
+void
+cdc_scan_rewind(CdcFeed *feed, XLogRecPtr lsn)
+{
+	CdcScan   **link = &feed->scan;
+
+	while (*link != NULL)
+	{
+		CdcScan    *scan = *link;
+
+		if (scan->lsn <= lsn)
+		{
+			link = &scan->next;
+			continue;
+		}
+		*link = scan->next;
+		free_scan(scan);
+	}
+}
+
+void
+cdc_scan_forget_done(CdcFeed *feed)
+{
+	while (feed->scan != NULL && feed->scan->acked)
+	{
+		CdcScan    *scan = feed->scan;
+
+		feed->scan = scan->next;
+		free_scan(scan);
+	}
+}
+
+void
+cdc_scan_free(CdcFeed *feed)
+{
+	while (feed->scan != NULL)
+	{
+		CdcScan    *scan = feed->scan;
+
+		feed->scan = scan->next;
+		free_scan(scan);
+	}
+}
+
+CdcHlc
+cdc_scan_t0(const CdcFeed *feed)
+{
+	return feed->scan->t0;
+}
+
+bool
+cdc_scan_is_done(const CdcFeed *feed)
+{
+	return feed->scan == NULL || feed->scan->acked;
+}
+
+void
+cdc_scan_batch_acked(CdcFeed *feed, const CdcBatch *batch)
+{
+	if (batch->scan_end)
+		feed->scan->acked = true;
+}
+
+const char *
+cdc_scan_status(const CdcFeed *feed)
+{
+	if (feed->scan == NULL || feed->scan->acked)
+		return NULL;
+	return feed->scan->status;
+}
