@@ -19,6 +19,9 @@
 /* One message can never be larger than this. */
 #define CDC_BUF_MAX		((size_t) 0x3fffffff)
 
+/* Length of a part of a message that is absent. */
+#define CDC_LEN_NULL	PG_UINT32_MAX
+
 typedef struct CdcBuf
 {
 	char	   *data;			/* malloc'ed, NULL while cap is 0 */

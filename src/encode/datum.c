@@ -293,6 +293,36 @@ encode_json(CdcDatum *datum, CdcBuf *out, Datum value)
 	release(v, value);
 }
 
+/* A JSON null that can be told from an SQL NULL. */
+#define JSON_NULL_OBJECT	"{\"__crdb_json_null__\": true}"
+
+static void
+encode_jsonb_telling_null(CdcDatum *datum, CdcBuf *out, Datum value)
+{
+	AlignedCopy copy;
+	struct varlena *v = unpack_aligned(value, &copy);
+	JsonbContainer *root = &((Jsonb *) v)->root;
+
+	if (JsonContainerIsScalar(root) && JBE_ISNULL(root->children[0]))
+		cdc_buf_append_lit(out, JSON_NULL_OBJECT);
+	else
+		cdc_json_jsonb(out, root);
+	release_aligned(v, value, &copy);
+}
+
+static void
+encode_json_telling_null(CdcDatum *datum, CdcBuf *out, Datum value)
+{
+	size_t		start = out->len;
+
+	encode_json(datum, out, value);
+	if (out->len - start == 4 && memcmp(out->data + start, "null", 4) == 0)
+	{
+		out->len = start;
+		cdc_buf_append_lit(out, JSON_NULL_OBJECT);
+	}
+}
+
 /* Everything else: the text form. */
 static void
 encode_by_output(CdcDatum *datum, CdcBuf *out, Datum value)
@@ -369,7 +399,7 @@ build_row_state(RowState *state, Oid type, int32 typmod)
 	desc = lookup_rowtype_tupdesc(type, typmod);
 	old = MemoryContextSwitchTo(state->cxt);
 	state->desc = CreateTupleDescCopy(desc);
-	state->fields = cdc_fields_object(state->cxt, state->desc, "{");
+	state->fields = cdc_fields_object(state->cxt, state->desc, "{", NULL);
 	state->values = palloc(sizeof(Datum) * (desc->natts + 1));
 	state->nulls = palloc(sizeof(bool) * (desc->natts + 1));
 	MemoryContextSwitchTo(old);
@@ -514,6 +544,14 @@ cdc_datum_encoder(MemoryContext cxt, Oid type)
 	return datum;
 }
 
+bool
+cdc_datum_is_json(Oid type, bool *binary)
+{
+	type = getBaseType(type);
+	*binary = type == JSONBOID;
+	return *binary || type == JSONOID;
+}
+
 /* ---- columns ---- */
 
 static void
@@ -546,7 +584,8 @@ compare_names(const void *a, const void *b)
 }
 
 CdcFields *
-cdc_fields_object(MemoryContext cxt, TupleDesc desc, const char *open)
+cdc_fields_object(MemoryContext cxt, TupleDesc desc, const char *open,
+				  const bool *wanted)
 {
 	CdcFields  *fields = MemoryContextAllocZero(cxt, sizeof(CdcFields));
 	Form_pg_attribute *atts;
@@ -557,7 +596,8 @@ cdc_fields_object(MemoryContext cxt, TupleDesc desc, const char *open)
 	{
 		Form_pg_attribute att = TupleDescAttr(desc, i);
 
-		if (!att->attisdropped && att->attgenerated != ATTRIBUTE_GENERATED_VIRTUAL)
+		if (!att->attisdropped && att->attgenerated != ATTRIBUTE_GENERATED_VIRTUAL &&
+			(wanted == NULL || wanted[i]))
 			atts[fields->n++] = att;
 	}
 	qsort(atts, fields->n, sizeof(Form_pg_attribute), compare_names);
@@ -585,4 +625,40 @@ cdc_fields_array(MemoryContext cxt, TupleDesc desc, int n, const AttrNumber *att
 		init_field(cxt, &fields->field[i], TupleDescAttr(desc, atts[i] - 1),
 				   i == 0 ? "[" : ", ", NULL, 0);
 	return fields;
+}
+
+void
+cdc_fields_tell_json_null(CdcFields *fields)
+{
+	for (int i = 0; i < fields->n; i++)
+	{
+		CdcDatum   *datum = &fields->field[i].datum;
+
+		if (datum->encode == encode_jsonb)
+			datum->encode = encode_jsonb_telling_null;
+		else if (datum->encode == encode_json)
+			datum->encode = encode_json_telling_null;
+	}
+}
+
+void
+cdc_fields_encode_marked(CdcFields *fields, CdcBuf *out, const Datum *values,
+						 const bool *nulls, const bool *marked, const char *text)
+{
+	for (int i = 0; i < fields->n; i++)
+	{
+		CdcField   *field = &fields->field[i];
+
+		if (marked[field->att])
+		{
+			cdc_buf_append(out, field->prefix, field->prefix_len);
+			cdc_buf_append(out, text, strlen(text));
+		}
+		else
+		{
+			CdcFields	one = {1, field};
+
+			cdc_fields_encode(&one, out, values, nulls);
+		}
+	}
 }

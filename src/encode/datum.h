@@ -49,16 +49,23 @@ typedef struct CdcFields
 	CdcField   *field;
 } CdcFields;
 
+/* The type itself, or that under a domain, as far as it is json or jsonb. */
+extern bool cdc_datum_is_json(Oid type, bool *binary);
+
 /* Encoder of values of a type; its memory is allocated in cxt. */
 extern CdcDatum cdc_datum_encoder(MemoryContext cxt, Oid type);
 
 /*
  * Members of an object for a row: all columns that are stored, in byte order
  * of their names.  "open" goes before the first, up to and including the
- * brace.
+ * brace.  "wanted" (one entry for each attribute) picks some of the columns;
+ * NULL: all.
  */
 extern CdcFields *cdc_fields_object(MemoryContext cxt, TupleDesc desc,
-									const char *open);
+									const char *open, const bool *wanted);
+
+/* From now on a JSON null that is a column's whole value is told by an object. */
+extern void cdc_fields_tell_json_null(CdcFields *fields);
 
 /* Elements of an array for some columns (1-based) in the order given. */
 extern CdcFields *cdc_fields_array(MemoryContext cxt, TupleDesc desc,
@@ -93,5 +100,10 @@ cdc_fields_encode(CdcFields *fields, CdcBuf *out, const Datum *values,
 			field->datum.encode(&field->datum, out, values[field->att]);
 	}
 }
+
+/* The same; "text" stands for the values that are marked. */
+extern void cdc_fields_encode_marked(CdcFields *fields, CdcBuf *out,
+									 const Datum *values, const bool *nulls,
+									 const bool *marked, const char *text);
 
 #endif							/* CDC_DATUM_H */

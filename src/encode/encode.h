@@ -19,6 +19,7 @@
 #include "postgres.h"
 
 #include "access/tupdesc.h"
+#include "access/xlogdefs.h"
 #include "base/buf.h"
 #include "base/hlc.h"
 
@@ -30,6 +31,9 @@ typedef enum CdcFormat
 typedef enum CdcEnvelope
 {
 	CDC_ENVELOPE_WRAPPED,
+	CDC_ENVELOPE_BARE,
+	CDC_ENVELOPE_ROW,
+	CDC_ENVELOPE_KEY_ONLY,
 } CdcEnvelope;
 
 /* What the encoder has to know of a feed's options. */
@@ -38,57 +42,111 @@ typedef struct CdcEncodeOptions
 	CdcFormat	format;
 	CdcEnvelope envelope;
 	bool		updated;
+	bool		mvcc_timestamp;
+	bool		diff;
 	bool		key_in_value;
 	bool		topic_in_value;
+	bool		json_null_as_object;
+	char	   *key_column;		/* or NULL: the key of the table */
+	char	   *headers_column; /* or NULL */
+
+	/* Where the messages go, for envelopes that tell. */
+	const char *sink_name;		/* "kafka" */
+	int64		job_id;
 } CdcEncodeOptions;
+
+/* What it has to know of the table. */
+typedef struct CdcEncodeTable
+{
+	TupleDesc	desc;			/* row type as decoding or the scan delivers
+								 * it; dropped columns are skipped */
+	int			nkeys;			/* 0: no key, which gives [] */
+	const AttrNumber *keyatts;	/* 1-based positions in desc, in key order */
+	const char *topic;
+	const char *schema;			/* of the target, the root of partitions */
+	const char *name;
+} CdcEncodeTable;
+
+/* A change of a row, or a row of a scan. */
+typedef struct CdcRow
+{
+	char		op;				/* 'c' insert, 'u' update, 'd' delete, 'r' scan */
+	bool		old_full;		/* the old row is whole, not its key only */
+
+	/*
+	 * One entry for each attribute of the row type (dropped ones included,
+	 * ignored).  A delete has no new row, and an insert no old one: NULL.
+	 */
+	const Datum *values;
+	const bool *nulls;
+	const Datum *old_values;
+	const bool *old_nulls;
+
+	/*
+	 * Marks of values of the new row that cannot be had any more:
+	 * CDC_UNAVAILABLE stands in their place.  NULL: there are none.
+	 */
+	const bool *unavailable;
+
+	CdcHlc		updated;
+	CdcHlc		mvcc;			/* commit of this version of the row */
+
+	/* Where it comes from; zeroes for rows of a scan. */
+	TimestampTz commit_time;
+	XLogRecPtr	lsn;			/* of the change */
+	XLogRecPtr	commit_lsn;		/* of its transaction's commit record */
+	TransactionId xid;			/* top-level */
+	uint64		seq;			/* in its transaction, from 1, counting the
+								 * messages of the feed */
+} CdcRow;
+
+#define CDC_UNAVAILABLE "__cdc_sink_unavailable_value"
+
+/* Lengths of the parts of a message, which stand in the buffer in this order. */
+typedef struct CdcParts
+{
+	uint32		key_len;		/* CDC_LEN_NULL: absent */
+	uint32		val_len;		/* likewise */
+	uint32		headers_len;	/* 0: none; see encode/row_headers.h */
+} CdcParts;
 
 typedef struct CdcRowEncoder CdcRowEncoder;
 
 /*
- * Builds an encoder.
- *
- * desc: row type as decoding or the scan delivers it; dropped columns are
- * skipped.  Copied: need not outlive the call.  keyatts: 1-based positions
- * in desc, in key order; nkeys may be 0 (no key: key_in_value gives []).
- * All memory is below "parent".
+ * Builds an encoder; table and options need not outlive the call.  All
+ * memory is below "parent".
  */
-extern CdcRowEncoder *cdc_encoder_create(MemoryContext parent, TupleDesc desc,
-										 int nkeys, const AttrNumber *keyatts,
-										 const char *topic,
+extern CdcRowEncoder *cdc_encoder_create(MemoryContext parent,
+										 const CdcEncodeTable *table,
 										 const CdcEncodeOptions *opts);
 
-/* Appends the key, e.g. [1, "a"]. */
-extern void cdc_encode_key(CdcRowEncoder *enc, CdcBuf *out,
-						   const Datum *values, const bool *nulls);
+/*
+ * Appends what identifies a row: the columns of the table's key, as a JSON
+ * array, whatever the key of the messages is.  Two rows are the same if and
+ * only if these bytes are.
+ */
+extern void cdc_encode_identity(CdcRowEncoder *enc, CdcBuf *out,
+								const Datum *values, const bool *nulls);
+
+/* Are keys of messages the bytes of cdc_encode_identity()? */
+extern bool cdc_encoder_key_is_identity(const CdcRowEncoder *enc);
 
 /*
- * Appends the value of an insert or update; values and nulls have one entry
- * for each attribute of desc (dropped ones included, ignored).
+ * Appends the parts of a message.  "identity" may hold the row's, to be
+ * copied where it is the key; NULL or empty: it is not known.
  */
-extern void cdc_encode_upsert(CdcRowEncoder *enc, CdcBuf *out,
-							  const Datum *values, const bool *nulls,
-							  CdcHlc updated);
-
-/*
- * The same for a row of which some values cannot be had any more: the marker
- * CDC_UNAVAILABLE stands in their place.
- */
-#define CDC_UNAVAILABLE "__cdc_sink_unavailable_value"
-
-extern void cdc_encode_upsert_marked(CdcRowEncoder *enc, CdcBuf *out,
-									 const Datum *values, const bool *nulls,
-									 const bool *unavailable, CdcHlc updated);
-
-/*
- * Appends the value of a delete.  values/nulls hold the old row, of which
- * the key columns at least are set.
- */
-extern void cdc_encode_delete(CdcRowEncoder *enc, CdcBuf *out,
-							  const Datum *values, const bool *nulls,
-							  CdcHlc updated);
+extern void cdc_encode_message(CdcRowEncoder *enc, CdcBuf *out,
+							   const CdcRow *row, bool with_key,
+							   const CdcBuf *identity, CdcParts *parts);
 
 /* Appends a resolved message, e.g. {"resolved":"1.0000000000"}. */
 extern void cdc_encode_resolved(const CdcEncodeOptions *opts, CdcBuf *out,
 								CdcHlc resolved);
+
+/*
+ * Does a message hold what differs when the same change is encoded again
+ * (the time of day)?
+ */
+extern bool cdc_encode_is_volatile(const CdcEncodeOptions *opts);
 
 #endif							/* CDC_ENCODE_H */

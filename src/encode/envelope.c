@@ -1,10 +1,10 @@
 /*-------------------------------------------------------------------------
  * envelope.c
- *		Messages: keys, the wrapped envelope and resolved messages; see
- *		encode.h.
+ *		Messages: encoders, keys, resolved messages, and the wrapped envelope;
+ *		see encode.h and envelope.h.
  *
- * All text that does not depend on the row is put together when the encoder
- * is made.  Members come in alphabetical order: after, key, topic, updated.
+ * Members of the wrapped envelope come in alphabetical order: after, before,
+ * key, mvcc_timestamp, topic, updated.
  *
  * Runs: decoding callbacks of a lane, scan workers.  After an ERROR the
  * caller cuts the buffer back to its former length.
@@ -13,31 +13,107 @@
 #include "postgres.h"
 
 #include "encode/datum.h"
-#include "encode/encode.h"
+#include "encode/envelope.h"
+#include "encode/row_headers.h"
 #include "encode/json.h"
 #include "utils/memutils.h"
 
 #define AFTER_OPEN	"{\"after\": {"
 #define AFTER_NULL	"{\"after\": null"
+#define BEFORE_OPEN	", \"before\": {"
+#define BEFORE_NULL	", \"before\": null"
 
-struct CdcRowEncoder
-{
-	CdcFields  *row;
-	CdcFields  *key;
-	bool		key_in_value;
-	bool		updated;
-	char	   *topic;			/* , "topic": "…"  or empty */
-	size_t		topic_len;
-
-	/* the last stamp: all rows of a transaction share one */
-	CdcHlc		hlc;
-	int			hlc_len;		/* 0: none yet */
-	char		hlc_text[CDC_HLC_TEXT_SIZE];
+static const CdcEnvelopeOps *const envelopes[] = {
+	[CDC_ENVELOPE_WRAPPED] = &cdc_envelope_wrapped,
+	[CDC_ENVELOPE_BARE] = &cdc_envelope_bare,
+	[CDC_ENVELOPE_ROW] = &cdc_envelope_row,
+	[CDC_ENVELOPE_KEY_ONLY] = &cdc_envelope_key_only,
 };
 
+/* ---- making an encoder ---- */
+
+/* Index of a column in values, or -1. */
+static int
+find_column(TupleDesc desc, const char *name)
+{
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+
+		if (!att->attisdropped && strcmp(NameStr(att->attname), name) == 0)
+			return i;
+	}
+	return -1;
+}
+
+CdcFields *
+cdc_envelope_fields(CdcRowEncoder *enc, TupleDesc desc, const char *open)
+{
+	bool	   *wanted = NULL;
+	CdcFields  *fields;
+
+	if (enc->headers_att >= 0)
+	{
+		wanted = palloc(sizeof(bool) * desc->natts);
+		memset(wanted, true, sizeof(bool) * desc->natts);
+		wanted[enc->headers_att] = false;
+	}
+	fields = cdc_fields_object(enc->cxt, desc, open, wanted);
+	if (enc->opts.json_null_as_object)
+		cdc_fields_tell_json_null(fields);
+	if (wanted != NULL)
+		pfree(wanted);
+	return fields;
+}
+
+static void
+init_topic(CdcRowEncoder *enc, const char *topic)
+{
+	size_t		len;
+	char	   *quoted;
+
+	enc->topic.data = "";
+	if (!enc->opts.topic_in_value)
+		return;
+	quoted = cdc_json_quote(CurrentMemoryContext, topic, &len);
+	enc->topic.data = MemoryContextAlloc(enc->cxt, len + sizeof(", \"topic\": "));
+	enc->topic.len = sprintf(enc->topic.data, ", \"topic\": %s", quoted);
+	pfree(quoted);
+}
+
+/* What option key_column changes. */
+static void
+init_key(CdcRowEncoder *enc, const CdcEncodeTable *table)
+{
+	enc->identity = cdc_fields_array(enc->cxt, table->desc, table->nkeys,
+									 table->keyatts);
+	enc->key = enc->identity;
+	if (enc->opts.key_column != NULL)
+	{
+		AttrNumber	att = find_column(table->desc, enc->opts.key_column) + 1;
+
+		if (att > 0)
+			enc->key = cdc_fields_array(enc->cxt, table->desc, 1, &att);
+		else
+			enc->missing = enc->opts.key_column;
+	}
+}
+
+static void
+init_headers(CdcRowEncoder *enc, const CdcEncodeTable *table)
+{
+	enc->headers_att = -1;
+	if (enc->opts.headers_column == NULL)
+		return;
+	enc->headers_att = find_column(table->desc, enc->opts.headers_column);
+	if (enc->headers_att < 0)
+		enc->missing = enc->opts.headers_column;
+	else
+		enc->headers_kind = cdc_headers_kind(TupleDescAttr(table->desc, enc->headers_att)->atttypid);
+}
+
 CdcRowEncoder *
-cdc_encoder_create(MemoryContext parent, TupleDesc desc, int nkeys,
-				   const AttrNumber *keyatts, const char *topic,
+cdc_encoder_create(MemoryContext parent, const CdcEncodeTable *table,
 				   const CdcEncodeOptions *opts)
 {
 	MemoryContext cxt;
@@ -46,110 +122,185 @@ cdc_encoder_create(MemoryContext parent, TupleDesc desc, int nkeys,
 	cxt = AllocSetContextCreate(parent, "changefeed encoder",
 								ALLOCSET_SMALL_SIZES);
 	enc = MemoryContextAllocZero(cxt, sizeof(CdcRowEncoder));
-	enc->row = cdc_fields_object(cxt, desc, AFTER_OPEN);
-	enc->key = cdc_fields_array(cxt, desc, nkeys, keyatts);
-	enc->key_in_value = opts->key_in_value;
-	enc->updated = opts->updated;
-	enc->topic = "";
-	if (opts->topic_in_value)
-	{
-		size_t		len;
-		char	   *quoted = cdc_json_quote(CurrentMemoryContext, topic, &len);
-
-		enc->topic = MemoryContextAlloc(cxt, len + sizeof(", \"topic\": "));
-		enc->topic_len = sprintf(enc->topic, ", \"topic\": %s", quoted);
-		pfree(quoted);
-	}
+	enc->cxt = cxt;
+	enc->opts = *opts;
+	enc->ops = envelopes[opts->envelope];
+	if (opts->key_column != NULL)
+		enc->opts.key_column = MemoryContextStrdup(cxt, opts->key_column);
+	if (opts->headers_column != NULL)
+		enc->opts.headers_column = MemoryContextStrdup(cxt, opts->headers_column);
+	enc->table_name = MemoryContextStrdup(cxt, table->name);
+	init_key(enc, table);
+	init_headers(enc, table);
+	init_topic(enc, table->topic);
+	enc->ops->init(enc, table);
 	return enc;
 }
 
-void
-cdc_encode_key(CdcRowEncoder *enc, CdcBuf *out, const Datum *values,
-			   const bool *nulls)
-{
-	if (enc->key->n == 0)
-		cdc_buf_append_char(out, '[');
-	cdc_fields_encode(enc->key, out, values, nulls);
-	cdc_buf_append_char(out, ']');
-}
-
-/* Everything behind "after". */
-static void
-encode_metadata(CdcRowEncoder *enc, CdcBuf *out, const Datum *values,
-				const bool *nulls, CdcHlc updated)
-{
-	if (enc->key_in_value)
-	{
-		cdc_buf_append_lit(out, ", \"key\": ");
-		cdc_encode_key(enc, out, values, nulls);
-	}
-	cdc_buf_append(out, enc->topic, enc->topic_len);
-	if (enc->updated)
-	{
-		if (enc->hlc_len == 0 || cdc_hlc_cmp(enc->hlc, updated) != 0)
-		{
-			enc->hlc = updated;
-			enc->hlc_len = cdc_hlc_print(enc->hlc_text, updated);
-		}
-		cdc_buf_append_lit(out, ", \"updated\": \"");
-		cdc_buf_append(out, enc->hlc_text, enc->hlc_len);
-		cdc_buf_append_char(out, '"');
-	}
-	cdc_buf_append_char(out, '}');
-}
+/* ---- messages ---- */
 
 void
-cdc_encode_upsert(CdcRowEncoder *enc, CdcBuf *out, const Datum *values,
-				  const bool *nulls, CdcHlc updated)
+cdc_encode_identity(CdcRowEncoder *enc, CdcBuf *out, const Datum *values,
+					const bool *nulls)
 {
-	if (enc->row->n == 0)
-		cdc_buf_append_lit(out, AFTER_OPEN);
-	cdc_fields_encode(enc->row, out, values, nulls);
-	cdc_buf_append_char(out, '}');
-	encode_metadata(enc, out, values, nulls, updated);
+	cdc_envelope_array(enc->identity, out, values, nulls);
+}
+
+bool
+cdc_encoder_key_is_identity(const CdcRowEncoder *enc)
+{
+	return enc->ops->key == NULL && enc->key == enc->identity;
 }
 
 static void
-encode_unavailable(CdcDatum *datum, CdcBuf *out, Datum value)
+missing_column(CdcRowEncoder *enc)
 {
-	cdc_buf_append_lit(out, "\"" CDC_UNAVAILABLE "\"");
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_COLUMN),
+			 errmsg("required column %s not present on table %s",
+					enc->missing, enc->table_name)));
+}
+
+/*
+ * The key of a row that was deleted is in its old version, of which only the
+ * table's own key may be known.
+ */
+static void
+check_key_known(CdcRowEncoder *enc, const CdcRow *row)
+{
+	if (enc->key != enc->identity && row->values == NULL && !row->old_full)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("key_column %s of a deleted row of table %s is not known without REPLICA IDENTITY FULL",
+						enc->opts.key_column, enc->table_name)));
+}
+
+static void
+append_headers(CdcRowEncoder *enc, CdcBuf *out, const CdcRow *row, CdcParts *parts)
+{
+	size_t		start = out->len;
+	const Datum *values = cdc_row_values(row);
+	int			att = enc->headers_att;
+
+	if ((row->values == NULL && !row->old_full) || cdc_row_nulls(row)[att] ||
+		(row->unavailable != NULL && row->unavailable[att]))
+		return;
+	cdc_headers_append(out, values[att], enc->headers_kind);
+	if (out->len - start > CDC_ROW_HEADERS_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("headers in column %s of table %s are larger than %d bytes",
+						enc->opts.headers_column, enc->table_name, CDC_ROW_HEADERS_MAX)));
+	parts->headers_len = (uint32) (out->len - start);
 }
 
 void
-cdc_encode_upsert_marked(CdcRowEncoder *enc, CdcBuf *out, const Datum *values,
-						 const bool *nulls, const bool *unavailable,
-						 CdcHlc updated)
+cdc_encode_message(CdcRowEncoder *enc, CdcBuf *out, const CdcRow *row,
+				   bool with_key, const CdcBuf *identity, CdcParts *parts)
 {
-	CdcFields  *row = enc->row;
-	CdcDatum   *saved = palloc(sizeof(CdcDatum) * Max(row->n, 1));
+	size_t		start = out->len;
 
-	for (int i = 0; i < row->n; i++)
+	if (unlikely(enc->missing != NULL))
+		missing_column(enc);
+	if (unlikely(enc->opts.key_column != NULL))
+		check_key_known(enc, row);
+
+	parts->key_len = CDC_LEN_NULL;
+	if (with_key)
 	{
-		saved[i] = row->field[i].datum;
-		if (unavailable[row->field[i].att])
-			row->field[i].datum.encode = encode_unavailable;
+		if (unlikely(enc->ops->key != NULL))
+			enc->ops->key(enc, out, cdc_row_values(row), cdc_row_nulls(row));
+		else if (identity != NULL && identity->len > 0 && enc->key == enc->identity)
+			cdc_buf_append(out, identity->data, identity->len);
+		else
+			cdc_envelope_array(enc->key, out, cdc_row_values(row),
+							   cdc_row_nulls(row));
+		parts->key_len = (uint32) (out->len - start);
 	}
-	cdc_encode_upsert(enc, out, values, nulls, updated);
-	for (int i = 0; i < row->n; i++)
-		row->field[i].datum = saved[i];
-	pfree(saved);
-}
 
-void
-cdc_encode_delete(CdcRowEncoder *enc, CdcBuf *out, const Datum *values,
-				  const bool *nulls, CdcHlc updated)
-{
-	cdc_buf_append_lit(out, AFTER_NULL);
-	encode_metadata(enc, out, values, nulls, updated);
+	start = out->len;
+	parts->val_len = enc->ops->value(enc, out, row) ?
+		(uint32) (out->len - start) : CDC_LEN_NULL;
+
+	parts->headers_len = 0;
+	if (unlikely(enc->headers_att >= 0))
+		append_headers(enc, out, row, parts);
 }
 
 void
 cdc_encode_resolved(const CdcEncodeOptions *opts, CdcBuf *out, CdcHlc resolved)
 {
+	const CdcEnvelopeOps *ops = envelopes[opts->envelope];
 	char		text[CDC_HLC_TEXT_SIZE];
 	int			len = cdc_hlc_print(text, resolved);
 
-	cdc_buf_append_lit(out, "{\"resolved\":\"");
+	cdc_buf_append(out, ops->resolved_open, strlen(ops->resolved_open));
 	cdc_buf_append(out, text, len);
-	cdc_buf_append_lit(out, "\"}");
+	cdc_buf_append(out, ops->resolved_close, strlen(ops->resolved_close));
 }
+
+bool
+cdc_encode_is_volatile(const CdcEncodeOptions *opts)
+{
+	return envelopes[opts->envelope]->is_volatile;
+}
+
+/* ---- the wrapped envelope ---- */
+
+static void
+wrapped_init(CdcRowEncoder *enc, const CdcEncodeTable *table)
+{
+	enc->row_open.data = AFTER_OPEN;
+	enc->row_open.len = sizeof(AFTER_OPEN) - 1;
+	enc->row = cdc_envelope_fields(enc, table->desc, AFTER_OPEN);
+	if (enc->opts.diff)
+		enc->state = cdc_envelope_fields(enc, table->desc, BEFORE_OPEN);
+}
+
+static bool
+wrapped_value(CdcRowEncoder *enc, CdcBuf *out, const CdcRow *row)
+{
+	if (row->values != NULL)
+		cdc_envelope_object(enc->row, &enc->row_open, out, row->values,
+							row->nulls, row->unavailable);
+	else
+		cdc_buf_append_lit(out, AFTER_NULL);
+
+	if (unlikely(enc->opts.diff))
+	{
+		static const CdcText open = {BEFORE_OPEN, sizeof(BEFORE_OPEN) - 1};
+
+		if (row->old_values != NULL && row->old_full)
+			cdc_envelope_object(enc->state, &open, out, row->old_values,
+								row->old_nulls, NULL);
+		else
+			cdc_buf_append_lit(out, BEFORE_NULL);
+	}
+	if (enc->opts.key_in_value)
+	{
+		cdc_buf_append_lit(out, ", \"key\": ");
+		cdc_envelope_array(enc->key, out, cdc_row_values(row), cdc_row_nulls(row));
+	}
+	if (unlikely(enc->opts.mvcc_timestamp))
+	{
+		cdc_buf_append_lit(out, ", \"mvcc_timestamp\": \"");
+		cdc_envelope_stamp(&enc->mvcc, out, row->mvcc);
+		cdc_buf_append_char(out, '"');
+	}
+	cdc_buf_append(out, enc->topic.data, enc->topic.len);
+	if (enc->opts.updated)
+	{
+		cdc_buf_append_lit(out, ", \"updated\": \"");
+		cdc_envelope_stamp(&enc->updated, out, row->updated);
+		cdc_buf_append_char(out, '"');
+	}
+	cdc_buf_append_char(out, '}');
+	return true;
+}
+
+const CdcEnvelopeOps cdc_envelope_wrapped = {
+	.init = wrapped_init,
+	.value = wrapped_value,
+	.resolved_open = "{\"resolved\":\"",
+	.resolved_close = "\"}",
+};

@@ -63,5 +63,6 @@ cdc_batch_add(CdcBatch *batch, struct CdcTopic *topic)
 	msg->key_len = CDC_LEN_NULL;
 	msg->val_len = CDC_LEN_NULL;
 	msg->flags = 0;
+	msg->headers_len = 0;
 	return msg;
 }

@@ -22,11 +22,10 @@
 #include "base/buf.h"
 #include "base/hlc.h"
 #include "datatype/timestamp.h"
+#include "encode/encode.h"
 #include "lib/ilist.h"
 
 struct CdcTopic;
-
-#define CDC_LEN_NULL	PG_UINT32_MAX	/* key or value is absent */
 
 #define CDC_MSG_SKIP	0x01	/* given up (dead letter): do not send */
 
@@ -34,10 +33,11 @@ typedef struct CdcMessage
 {
 	struct CdcTopic *topic;
 	uint32		off;			/* key starts here in the batch's buffer, the
-								 * value right behind it */
+								 * value right behind it, then the headers */
 	uint32		key_len;		/* CDC_LEN_NULL: null key */
 	uint32		val_len;		/* CDC_LEN_NULL: null value */
-	uint8		flags;
+	uint32		flags:8;
+	uint32		headers_len:24; /* 0: none; see encode/row_headers.h */
 	CdcHlc		hlc;			/* its stamp */
 } CdcMessage;
 
@@ -78,12 +78,35 @@ cdc_msg_value(const CdcBatch *b, const CdcMessage *m)
 	return b->buf.data + m->off + (m->key_len == CDC_LEN_NULL ? 0 : m->key_len);
 }
 
+static inline const char *
+cdc_msg_headers(const CdcBatch *b, const CdcMessage *m)
+{
+	return cdc_msg_value(b, m) + (m->val_len == CDC_LEN_NULL ? 0 : m->val_len);
+}
+
+/* Bytes of all its parts. */
+static inline uint32
+cdc_msg_bytes(const CdcMessage *m)
+{
+	return (m->key_len == CDC_LEN_NULL ? 0 : m->key_len) +
+		(m->val_len == CDC_LEN_NULL ? 0 : m->val_len) + m->headers_len;
+}
+
 extern CdcBatch *cdc_batch_create(size_t cap);
 extern void cdc_batch_ref(CdcBatch *batch);
 extern void cdc_batch_unref(CdcBatch *batch);
 
 /* New message at the end; key bytes start at the buffer's current length. */
 extern CdcMessage *cdc_batch_add(CdcBatch *batch, struct CdcTopic *topic);
+
+/* A message that was encoded at its offset has these parts. */
+static inline void
+cdc_batch_set_parts(CdcMessage *msg, const CdcParts *parts)
+{
+	msg->key_len = parts->key_len;
+	msg->val_len = parts->val_len;
+	msg->headers_len = parts->headers_len;
+}
 
 /* The sink has n more messages of this batch for good. */
 static inline void

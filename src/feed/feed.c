@@ -72,7 +72,7 @@ feed_create(const CdcDefinition *def)
 	if (feed->ops == NULL)
 		elog(ERROR, "changefeed " INT64_FORMAT " has a sink of unknown kind",
 			 feed->job_id);
-	feed->encode = cdc_effective_encode(feed->ops, feed->options);
+	feed->encode = cdc_effective_encode(feed->ops, feed->options, def->job_id);
 	feed->current = palloc0(sizeof(CdcTopic *) * Max(def->ntargets, 1));
 	for (int i = 0; i < def->ntargets; i++)
 		(void) cdc_feed_topic(feed, i, true);
@@ -326,18 +326,11 @@ collect_acks(CdcFeed *feed)
 	}
 }
 
-static uint32
-message_bytes(const CdcMessage *msg)
-{
-	return (msg->key_len == CDC_LEN_NULL ? 0 : msg->key_len) +
-		(msg->val_len == CDC_LEN_NULL ? 0 : msg->val_len);
-}
-
 void
 cdc_feed_give_up(CdcFeed *feed, const CdcBatch *batch, const CdcMessage *msg)
 {
 	MemoryContext old = MemoryContextSwitchTo(feed->cxt);
-	uint32		len = message_bytes(msg);
+	uint32		len = cdc_msg_bytes(msg);
 	CdcGivenUp *copy = MemoryContextAllocHuge(feed->cxt,
 											  offsetof(CdcGivenUp, bytes) + len);
 
@@ -373,7 +366,7 @@ skip_given_up(CdcFeed *feed, CdcBatch *batch)
 		{
 			CdcMessage *msg = &batch->msgs[i];
 
-			if (copy->len == message_bytes(msg) &&
+			if (copy->len == cdc_msg_bytes(msg) &&
 				strcmp(copy->topic, msg->topic->name) == 0 &&
 				memcmp(copy->bytes, batch->buf.data + msg->off, copy->len) == 0)
 				msg->flags |= CDC_MSG_SKIP;

@@ -128,31 +128,34 @@ take_rows(CdcFeed *feed, size_t room)
 	topic = cdc_feed_topic(feed, target, false);
 	while (scan->pending_off < scan->pending_len)
 	{
-		uint32		key_len;
-		uint32		val_len;
-		const char *key;
+		CdcScanRow	row;
+		const char *identity;
 		CdcBatch   *batch;
 		CdcMessage *msg;
+		Size		len;
 
 		if (cdc_feed_bytes(feed) >= room)
 			return false;
-		memcpy(&key_len, scan->pending + scan->pending_off, sizeof(uint32));
-		memcpy(&val_len, scan->pending + scan->pending_off + 4, sizeof(uint32));
-		key = scan->pending + scan->pending_off + 8;
-		scan->pending_off += 8 + (Size) key_len + val_len;
+		memcpy(&row, scan->pending + scan->pending_off, sizeof(row));
+		identity = scan->pending + scan->pending_off + sizeof(row);
+		len = (row.parts.key_len == CDC_LEN_NULL ? 0 : (Size) row.parts.key_len) +
+			(row.parts.val_len == CDC_LEN_NULL ? 0 : (Size) row.parts.val_len) +
+			row.parts.headers_len;
+		scan->pending_off += sizeof(row) + row.identity_len + len;
 
-		if (filter && cdc_scan_has_key(feed, scan, target, key, key_len))
+		if (filter && cdc_scan_has_key(feed, scan, target, identity,
+									   row.identity_len))
 			continue;
 		batch = cdc_feed_open_batch(feed);
 		msg = cdc_batch_add(batch, topic);
 		msg->hlc = scan->t0;
-		if (key_beside)
+		if (key_beside && row.parts.key_len == CDC_LEN_NULL)
 		{
-			cdc_buf_append(&batch->buf, key, key_len);
-			msg->key_len = key_len;
+			cdc_buf_append(&batch->buf, identity, row.identity_len);
+			row.parts.key_len = row.identity_len;
 		}
-		cdc_buf_append(&batch->buf, key + key_len, val_len);
-		msg->val_len = val_len;
+		cdc_buf_append(&batch->buf, identity + row.identity_len, len);
+		cdc_batch_set_parts(msg, &row.parts);
 		feed->scanned_rows++;
 	}
 	pfree(scan->pending);

@@ -36,6 +36,7 @@
 #include "postgres.h"
 
 #include "base/hlc.h"
+#include "encode/encode.h"
 #include "feed/batch.h"
 #include "nodes/pg_list.h"
 
@@ -140,9 +141,16 @@ extern void cdc_scan_free(struct CdcFeed *feed);
  * byte the kind.
  */
 #define CDC_SCAN_CHUNK	'C'		/* int32 item, XLogRecPtr l_hi */
-#define CDC_SCAN_ROWS	'R'		/* (uint32 key_len, uint32 val_len, key, value) * */
+#define CDC_SCAN_ROWS	'R'		/* (CdcScanRow, identity, parts) * */
 #define CDC_SCAN_END	'E'		/* nothing: all tables are read */
 #define CDC_SCAN_ERROR	'X'		/* text */
+
+typedef struct CdcScanRow
+{
+	uint32		identity_len;
+	CdcParts	parts;			/* key_len: CDC_LEN_NULL where the sink has no
+								 * keys, or where the identity is the key */
+} CdcScanRow;
 
 #define CDC_SCAN_MAGIC	0x63646373
 #define CDC_SCAN_QUEUE_SIZE (512 * 1024)

@@ -59,6 +59,7 @@
 typedef struct ScanTable
 {
 	Oid			relid;
+	Oid			target;			/* whose rows they are sent as */
 	char	   *columns;		/* "a, b" */
 	char	   *from;			/* "[ONLY] schema.table" */
 	int			nkeys;
@@ -68,6 +69,13 @@ typedef struct ScanTable
 	char	   *key;			/* fingerprint of all this */
 	Datum	   *last;			/* key of the last row sent, NULL at first */
 } ScanTable;
+
+/* The feed whose tables are read. */
+typedef struct ScanFeed
+{
+	CdcEncodeOptions encode;
+	bool		has_keys;		/* keys beside the value */
+} ScanFeed;
 
 static shm_mq_handle *lane_queue = NULL;
 static CdcBuf message;
@@ -271,12 +279,41 @@ remember_key(ScanTable *table, const AttrNumber *keyatts, TupleDesc desc,
 	MemoryContextSwitchTo(old);
 }
 
+static CdcRowEncoder *
+make_encoder(ScanTable *table, TupleDesc desc, const AttrNumber *keyatts,
+			 const char *topic, const CdcEncodeOptions *encode)
+{
+	CdcEncodeTable described;
+
+	described.desc = desc;
+	described.nkeys = table->nkeys;
+	described.keyatts = keyatts;
+	described.topic = topic;
+	described.schema = get_namespace_name(get_rel_namespace(table->target));
+	described.name = get_rel_name(table->target);
+	return cdc_encoder_create(CurrentMemoryContext, &described, encode);
+}
+
+/* Appends a row to the message for the lane. */
+static void
+append_row(CdcRowEncoder *encoder, const CdcRow *row, bool with_key)
+{
+	size_t		head = message.len;
+	CdcScanRow	header = {0};
+
+	cdc_buf_append(&message, (char *) &header, sizeof(header));
+	cdc_encode_identity(encoder, &message, row->values, row->nulls);
+	header.identity_len = (uint32) (message.len - head - sizeof(header));
+	cdc_encode_message(encoder, &message, row, with_key, NULL, &header.parts);
+	memcpy(message.data + head, &header, sizeof(header));
+}
+
 /*
  * Reads one chunk in the current transaction and sends its rows.  Returns
  * the number of rows read.
  */
 static uint64
-read_chunk(ScanTable *table, const CdcEncodeOptions *encode, const char *topic,
+read_chunk(ScanTable *table, const ScanFeed *feed, const char *topic,
 		   CdcHlc t0, bool one_chunk, MemoryContext cxt)
 {
 	SPIPlanPtr	plan;
@@ -285,6 +322,8 @@ read_chunk(ScanTable *table, const CdcEncodeOptions *encode, const char *topic,
 	AttrNumber *keyatts = NULL;
 	Datum	   *values = NULL;
 	bool	   *nulls = NULL;
+	bool		with_key = false;
+	CdcRow		row = {.op = 'r', .updated = t0, .mvcc = t0};
 	MemoryContext row_cxt;
 	uint64		rows = 0;
 	int			nargs = table->last != NULL ? table->nkeys : 0;
@@ -311,25 +350,17 @@ read_chunk(ScanTable *table, const CdcEncodeOptions *encode, const char *topic,
 		if (encoder == NULL)
 		{
 			keyatts = key_positions(table, desc);
-			encoder = cdc_encoder_create(CurrentMemoryContext, desc,
-										 table->nkeys, keyatts, topic, encode);
-			values = palloc(sizeof(Datum) * desc->natts);
-			nulls = palloc(sizeof(bool) * desc->natts);
+			encoder = make_encoder(table, desc, keyatts, topic, &feed->encode);
+			with_key = feed->has_keys && !cdc_encoder_key_is_identity(encoder);
+			row.values = values = palloc(sizeof(Datum) * (desc->natts + 1));
+			row.nulls = nulls = palloc(sizeof(bool) * (desc->natts + 1));
 		}
 		for (uint64 i = 0; i < SPI_processed; i++)
 		{
 			MemoryContext old = MemoryContextSwitchTo(row_cxt);
-			size_t		head;
-			uint32		lens[2] = {0, 0};
 
 			heap_deform_tuple(SPI_tuptable->vals[i], desc, values, nulls);
-			head = message.len;
-			cdc_buf_append(&message, (char *) lens, sizeof(lens));
-			cdc_encode_key(encoder, &message, values, nulls);
-			lens[0] = (uint32) (message.len - head - sizeof(lens));
-			cdc_encode_upsert(encoder, &message, values, nulls, t0);
-			lens[1] = (uint32) (message.len - head - sizeof(lens) - lens[0]);
-			memcpy(message.data + head, lens, sizeof(lens));
+			append_row(encoder, &row, with_key);
 			MemoryContextSwitchTo(old);
 
 			if (!one_chunk && table->by_key && i == SPI_processed - 1)
@@ -353,11 +384,13 @@ scan_tables(const CdcScanHeader *header, const CdcDefinition *def,
 			MemoryContext cxt)
 {
 	CdcOptions *options;
-	CdcEncodeOptions encode;
+	const CdcSinkOps *ops = cdc_sink_of_type(def->sink_type);
+	ScanFeed	feed;
 	bool		in_xact = false;
 
 	options = cdc_options_parse(cdc_options_from_strings(def->noptions, def->options));
-	encode = cdc_effective_encode(cdc_sink_of_type(def->sink_type), options);
+	feed.encode = cdc_effective_encode(ops, options, def->job_id);
+	feed.has_keys = cdc_sink_has_keys(ops);
 
 	for (int i = 0; i < header->nitems; i++)
 	{
@@ -367,6 +400,7 @@ scan_tables(const CdcScanHeader *header, const CdcDefinition *def,
 
 		memset(&table, 0, sizeof(table));
 		table.relid = header->items[i].relid;
+		table.target = header->items[i].target;
 		for (int j = 0; j < def->ntargets; j++)
 		{
 			if (def->targets[j].relid == header->items[i].target)
@@ -416,7 +450,8 @@ scan_tables(const CdcScanHeader *header, const CdcDefinition *def,
 				SetUserIdAndSecContext(def->owner, sec |
 									   SECURITY_LOCAL_USERID_CHANGE |
 									   SECURITY_RESTRICTED_OPERATION);
-				rows = read_chunk(&table, &encode, topic, header->t0, header->one_snapshot, cxt);
+				rows = read_chunk(&table, &feed, topic, header->t0,
+								  header->one_snapshot, cxt);
 				SetUserIdAndSecContext(user, sec);
 				more = !header->one_snapshot && table.by_key &&
 					rows >= ROWS_PER_CHUNK;

@@ -142,8 +142,8 @@ wire_bytes(const KafkaSink *k, const CdcMessage *m)
 	/* header, lengths, deltas, number of headers: never more than this */
 	const int	overhead = 61 + 5 + 1 + 1 + 1 + 5 + 5 + 1;
 
-	return overhead + k->headers_wire + (int64) (m->key_len == CDC_LEN_NULL ? 0 : m->key_len) +
-		(m->val_len == CDC_LEN_NULL ? 0 : m->val_len);
+	/* a header's lengths take no more than CdcHeaderLens here */
+	return overhead + k->headers_wire + (int64) cdc_msg_bytes(m);
 }
 
 static void
@@ -224,6 +224,7 @@ static uint32
 submit_chunk(KafkaSink *k, CdcBatch *batch, KafkaHeld *held)
 {
 	static rd_kafka_message_t out[CHUNK];
+	static CdcMessage *msgs[CHUNK];
 	struct
 	{
 		KafkaTopic *kt;
@@ -287,12 +288,16 @@ submit_chunk(KafkaSink *k, CdcBatch *batch, KafkaHeld *held)
 		KafkaTopic *kt = groups[g].kt;
 		int			cnt = 0;
 		int			taken;
+		bool		headers = false;
 
 		kt->bucket[groups[g].partition] = -1;
 		for (int i = groups[g].first; i >= 0; i = next[i])
 		{
 			CdcMessage *m = &first[i];
-			rd_kafka_message_t *o = &out[cnt++];
+			rd_kafka_message_t *o = &out[cnt];
+
+			headers |= m->headers_len > 0;
+			msgs[cnt++] = m;
 
 			o->payload = m->val_len == CDC_LEN_NULL ? NULL :
 				unconstify(char *, cdc_msg_value(batch, m));
@@ -305,9 +310,9 @@ submit_chunk(KafkaSink *k, CdcBatch *batch, KafkaHeld *held)
 		}
 		if (unlikely(k->sink.broken))
 			continue;
-		taken = likely(k->headers == NULL) ?
+		taken = likely(k->headers == NULL && !headers) ?
 			rd_kafka_produce_batch(kt->rkt, groups[g].partition, 0, out, cnt) :
-			cdc_kafka_produce_each(k, kt, groups[g].partition, out, cnt);
+			cdc_kafka_produce_each(k, kt, groups[g].partition, batch, msgs, out, cnt);
 		held->inflight += taken;
 		k->inflight += taken;
 		if (unlikely(taken < cnt))
@@ -588,7 +593,8 @@ produce_resolved(KafkaSink *k, KafkaTopic *kt, const char *payload, size_t len)
 								NULL, 0, NULL) == 0 ? 0 : rd_kafka_last_error();
 	msg.payload = unconstify(char *, payload);
 	msg.len = len;
-	return cdc_kafka_produce(k, kt, k->resolved_partition, RD_KAFKA_MSG_F_COPY, &msg);
+	return cdc_kafka_produce(k, kt, k->resolved_partition, RD_KAFKA_MSG_F_COPY, &msg,
+							 NULL, NULL);
 }
 
 static bool

@@ -1,6 +1,7 @@
 /*-------------------------------------------------------------------------
  * kafka_headers.c
- *		Messages with headers: the constant ones of option extra_headers.
+ *		Messages with headers: the constant ones of option extra_headers, and
+ *		those of a row (option headers_json_column_name).
  *
  * The library's cheap way to take many messages at once knows no headers, so
  * feeds that have some hand over message by message.  Both ways put a message
@@ -11,6 +12,7 @@
  */
 #include "postgres.h"
 
+#include "encode/row_headers.h"
 #include "sink/headers.h"
 #include "sink/kafka_int.h"
 
@@ -44,11 +46,39 @@ cdc_kafka_set_headers(KafkaSink *k, List *headers)
 	return true;
 }
 
+/* The constant headers and those of a row; NULL: out of memory. */
+static rd_kafka_headers_t *
+make_headers(KafkaSink *k, const CdcBatch *batch, const CdcMessage *row)
+{
+	rd_kafka_headers_t *headers = k->headers != NULL ?
+		rd_kafka_headers_copy(k->headers) : rd_kafka_headers_new(8);
+	const char *p;
+	const char *end;
+	const char *name;
+	const char *value;
+	CdcHeaderLens lens;
+
+	if (headers == NULL || row == NULL)
+		return headers;
+	p = cdc_msg_headers(batch, row);
+	end = p + row->headers_len;
+	while (cdc_headers_next(&p, end, &name, &value, &lens))
+	{
+		if (rd_kafka_header_add(headers, name, lens.name, value, lens.value) != 0)
+		{
+			rd_kafka_headers_destroy(headers);
+			return NULL;
+		}
+	}
+	return headers;
+}
+
 rd_kafka_resp_err_t
 cdc_kafka_produce(KafkaSink *k, KafkaTopic *kt, int32 partition, int flags,
-				  const rd_kafka_message_t *msg)
+				  const rd_kafka_message_t *msg, const CdcBatch *batch,
+				  const CdcMessage *row)
 {
-	rd_kafka_headers_t *headers = rd_kafka_headers_copy(k->headers);
+	rd_kafka_headers_t *headers = make_headers(k, batch, row);
 	rd_kafka_vu_t v[7];
 	rd_kafka_error_t *error;
 	rd_kafka_resp_err_t err;
@@ -84,11 +114,13 @@ cdc_kafka_produce(KafkaSink *k, KafkaTopic *kt, int32 partition, int flags,
 
 int
 cdc_kafka_produce_each(KafkaSink *k, KafkaTopic *kt, int32 partition,
+					   const CdcBatch *batch, CdcMessage *const *rows,
 					   rd_kafka_message_t *msgs, int n)
 {
 	for (int i = 0; i < n; i++)
 	{
-		msgs[i].err = cdc_kafka_produce(k, kt, partition, 0, &msgs[i]);
+		msgs[i].err = cdc_kafka_produce(k, kt, partition, 0, &msgs[i], batch,
+										rows[i]);
 		if (msgs[i].err != 0)
 			return i;
 	}

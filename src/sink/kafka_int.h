@@ -95,15 +95,19 @@ extern void cdc_kafka_kick(KafkaSink *k);
 /*
  * kafka_headers.c.  False: out of memory.  The one-message and the many-message
  * way to produce with headers; the latter returns how many were taken, the
- * next one has its error.
+ * next one has its error.  "row": the message of the batch whose own headers
+ * are added, or NULL.
  */
 extern bool cdc_kafka_set_headers(KafkaSink *k, List *headers);
 extern rd_kafka_resp_err_t cdc_kafka_produce(KafkaSink *k, KafkaTopic *kt,
 											 int32 partition, int flags,
-											 const rd_kafka_message_t *msg);
+											 const rd_kafka_message_t *msg,
+											 const CdcBatch *batch,
+											 const CdcMessage *row);
 extern int	cdc_kafka_produce_each(KafkaSink *k, KafkaTopic *kt,
-								   int32 partition, rd_kafka_message_t *msgs,
-								   int n);
+								   int32 partition, const CdcBatch *batch,
+								   CdcMessage *const *rows,
+								   rd_kafka_message_t *msgs, int n);
 
 /* kafka_topic.c */
 extern KafkaTopic *cdc_kafka_topic(KafkaSink *k, CdcTopic *topic);

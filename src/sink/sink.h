@@ -153,7 +153,8 @@ extern void cdc_sink_healthy(CdcSink *sink);
 
 /* What a feed's encoder does, given the options and where messages go. */
 static inline CdcEncodeOptions
-cdc_effective_encode(const CdcSinkOps *ops, const CdcOptions *options)
+cdc_effective_encode(const CdcSinkOps *ops, const CdcOptions *options,
+					 int64 job_id)
 {
 	CdcEncodeOptions encode = options->encode;
 
@@ -161,6 +162,8 @@ cdc_effective_encode(const CdcSinkOps *ops, const CdcOptions *options)
 		encode.key_in_value = true;
 	if (ops->forces_topic_in_value)
 		encode.topic_in_value = true;
+	encode.sink_name = ops->name;
+	encode.job_id = job_id;
 	return encode;
 }
 

@@ -154,6 +154,28 @@ fingerprint_columns(TupleDesc desc)
 	return buf.data;
 }
 
+static CdcRowEncoder *
+make_encoder(CdcTable *table, Relation rel, CdcSubscriber *sub)
+{
+	CdcEncodeTable described;
+	Oid			target = hooks->target_relid(sub);
+	char	   *name = get_rel_name(target);
+
+	/* a root that is not there any more leaves the partition's own name */
+	if (name == NULL)
+	{
+		target = table->relid;
+		name = RelationGetRelationName(rel);
+	}
+	described.desc = RelationGetDescr(rel);
+	described.nkeys = table->nkeys;
+	described.keyatts = table->keyatts;
+	described.topic = sub->topic->name;
+	described.schema = get_namespace_name(get_rel_namespace(target));
+	described.name = name;
+	return cdc_encoder_create(table->cxt, &described, hooks->encode_options(sub));
+}
+
 /* Fills what depends on the relation's definition; subs are set already. */
 static void
 build_entry(CdcTable *table, Relation rel, CdcTable *old)
@@ -196,9 +218,7 @@ build_entry(CdcTable *table, Relation rel, CdcTable *old)
 		CdcSubscriber *sub = &table->subs[i];
 
 		sub->topic = hooks->topic(sub, table->relid, columns_changed);
-		sub->encoder = cdc_encoder_create(table->cxt, desc, table->nkeys,
-										  table->keyatts, sub->topic->name,
-										  hooks->encode_options(sub));
+		sub->encoder = make_encoder(table, rel, sub);
 	}
 	MemoryContextSwitchTo(outer);
 }

@@ -58,7 +58,8 @@ typedef struct CdcTable
  * The way up to the lane.  "subscribe" returns the feeds that watch relid or
  * one of the ancestors, as a palloc'ed array; target, feed set, topic and
  * encoder still NULL.  "topic" gives the topic for a subscriber in a new
- * schema version of the relation.  "key_seen" is called whenever
+ * schema version of the relation, "target_relid" the table that was named
+ * (the root of a partition).  "key_seen" is called whenever
  * an entry of a watched relation was built, to compare its keyprint.
  */
 typedef struct CdcTableHooks
@@ -66,6 +67,7 @@ typedef struct CdcTableHooks
 	int			(*subscribe) (Oid relid, List *ancestors, CdcSubscriber **subs);
 	CdcTopic   *(*topic) (CdcSubscriber *sub, Oid relid, bool changed);
 	const CdcEncodeOptions *(*encode_options) (CdcSubscriber *sub);
+	Oid			(*target_relid) (CdcSubscriber *sub);
 	void		(*key_seen) (CdcTable *table);
 } CdcTableHooks;
 

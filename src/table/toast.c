@@ -42,7 +42,7 @@ typedef struct DeferredRow
 	CdcBatch   *batch;			/* a reference of ours */
 	uint32		index;
 	bool		key_beside;
-	CdcHlc		updated;
+	CdcRow		row;			/* but for its values */
 	Oid			relid;
 	int			nkeys;
 	struct CdcFeed *feed;
@@ -63,7 +63,7 @@ cdc_toast_pending(void)
 
 size_t
 cdc_toast_defer(CdcTable *table, const CdcSubscriber *sub, CdcBatch *batch,
-				uint32 index, bool key_beside, CdcHlc updated)
+				uint32 index, bool key_beside, const CdcRow *change)
 {
 	MemoryContext old;
 	DeferredRow *row;
@@ -91,7 +91,10 @@ cdc_toast_defer(CdcTable *table, const CdcSubscriber *sub, CdcBatch *batch,
 	row->batch = batch;
 	row->index = index;
 	row->key_beside = key_beside;
-	row->updated = updated;
+	row->row = *change;
+	row->row.old_values = NULL;
+	row->row.old_nulls = NULL;
+	row->row.old_full = false;
 	row->relid = table->relid;
 	row->nkeys = table->nkeys;
 	row->keyatts = table->keyatts;
@@ -221,18 +224,15 @@ complete_message(DeferredRow *row, const Datum *values, const bool *nulls,
 {
 	CdcBatch   *batch = row->batch;
 	CdcMessage *msg = &batch->msgs[row->index];
-	size_t		start = batch->buf.len;
+	CdcParts	parts;
 
-	msg->off = (uint32) start;
-	if (row->key_beside)
-	{
-		cdc_encode_key(row->encoder, &batch->buf, values, nulls);
-		msg->key_len = (uint32) (batch->buf.len - start);
-		start = batch->buf.len;
-	}
-	cdc_encode_upsert_marked(row->encoder, &batch->buf, values, nulls,
-							 unavailable, row->updated);
-	msg->val_len = (uint32) (batch->buf.len - start);
+	row->row.values = values;
+	row->row.nulls = nulls;
+	row->row.unavailable = unavailable;
+	msg->off = (uint32) batch->buf.len;
+	cdc_encode_message(row->encoder, &batch->buf, &row->row, row->key_beside,
+					   NULL, &parts);
+	cdc_batch_set_parts(msg, &parts);
 	batch->deferred--;
 }
 
@@ -265,9 +265,10 @@ complete_guarded(DeferredRow *row, const Datum *values, const bool *nulls,
 		row->batch->buf.len = len;
 		row->batch->msgs[row->index].key_len = CDC_LEN_NULL;
 		row->batch->msgs[row->index].val_len = CDC_LEN_NULL;
+		row->batch->msgs[row->index].headers_len = 0;
 		row->batch->msgs[row->index].flags |= CDC_MSG_SKIP;
 		row->batch->deferred--;
-		lost(row->feed, row->batch->msgs[row->index].topic, row->updated,
+		lost(row->feed, row->batch->msgs[row->index].topic, row->row.updated,
 			 error->message);
 	}
 	PG_END_TRY();

@@ -16,14 +16,14 @@
 #include "table/relcache.h"
 
 /*
- * Puts off the value of message "index" of a batch: its key is encoded, its
- * value follows with cdc_toast_resolve().  table->values and nulls hold the
- * new row, with pointers for what is missing.  Returns what the message will
+ * Puts off message "index" of a batch: it follows with cdc_toast_resolve().
+ * row->values, which are table->values, hold the new row, with pointers for
+ * what is missing; its old row is not kept.  Returns what the message will
  * take, about.  Runs: decoding callback.
  */
 extern size_t cdc_toast_defer(CdcTable *table, const CdcSubscriber *sub,
-							CdcBatch *batch, uint32 index, bool key_beside,
-							CdcHlc updated);
+							  CdcBatch *batch, uint32 index, bool key_beside,
+							  const CdcRow *row);
 
 /* Told of a row that cannot be encoded; its message is not sent. */
 typedef void (*CdcLostRow) (struct CdcFeed *feed, const CdcTopic *topic,

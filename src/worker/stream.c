@@ -97,46 +97,54 @@ touch_feed(CdcFeed *feed, ReorderBufferTXN *txn)
 	cdc_feed_touch(feed, txn);
 }
 
-/* Appends one message; values are those of the old row for a delete. */
-static void
-append_row(CdcSubscriber *sub, ReorderBufferTXN *txn, bool is_delete,
-		   const Datum *values, const bool *nulls, const CdcBuf *key)
+/*
+ * Starts the message of a row for one feed.  False: it is in the queue
+ * already.
+ */
+static inline bool
+begin_row(CdcSubscriber *sub, ReorderBufferTXN *txn, CdcRow *row,
+		  const CdcBuf *identity)
 {
 	CdcFeed    *feed = sub->feed;
-	CdcBatch   *batch;
-	CdcMessage *msg;
-	size_t		start;
 
 	if (!feed->touched)
 		note_touched(feed);
 	if (feed->scan != NULL)
-		cdc_scan_record(feed, sub->target, key->data, key->len);
+		cdc_scan_record(feed, sub->target, identity->data, identity->len);
 	if (!cdc_feed_begin_row(feed, txn))
-		return;
+		return false;
+	row->updated = row->mvcc = feed->txn_hlc;
+	row->seq = feed->txn_rows;
+	return true;
+}
 
-	batch = cdc_feed_open_batch(feed);
-	msg = cdc_batch_add(batch, sub->topic);
-	msg->hlc = feed->txn_hlc;
+/* Encodes one message into the feed's open batch. */
+static inline void
+put_message(CdcSubscriber *sub, const CdcRow *row, const CdcBuf *identity)
+{
+	CdcFeed    *feed = sub->feed;
+	CdcBatch   *batch = cdc_feed_open_batch(feed);
+	CdcMessage *msg = cdc_batch_add(batch, sub->topic);
+	CdcParts	parts;
+
+	msg->hlc = row->updated;
 	open_message = batch;
-	if (cdc_sink_has_keys(feed->ops))
-	{
-		start = batch->buf.len;
-		if (key->len > 0)
-			cdc_buf_append(&batch->buf, key->data, key->len);
-		else
-			cdc_encode_key(sub->encoder, &batch->buf, values, nulls);
-		msg->key_len = (uint32) (batch->buf.len - start);
-	}
-	start = batch->buf.len;
-	if (is_delete)
-		cdc_encode_delete(sub->encoder, &batch->buf, values, nulls, feed->txn_hlc);
-	else
-		cdc_encode_upsert(sub->encoder, &batch->buf, values, nulls, feed->txn_hlc);
-	msg->val_len = (uint32) (batch->buf.len - start);
+	cdc_encode_message(sub->encoder, &batch->buf, row,
+					   cdc_sink_has_keys(feed->ops), identity, &parts);
+	cdc_batch_set_parts(msg, &parts);
 	open_message = NULL;
+}
 
-	if (unlikely(cdc_feed_bytes(feed) >= lane.feed_cap))
-		lane_wait_for_room(feed, txn);
+/* Appends one message. */
+static void
+append_row(CdcSubscriber *sub, ReorderBufferTXN *txn, CdcRow *row,
+		   const CdcBuf *identity)
+{
+	if (!begin_row(sub, txn, row, identity))
+		return;
+	put_message(sub, row, identity);
+	if (unlikely(cdc_feed_bytes(sub->feed) >= lane.feed_cap))
+		lane_wait_for_room(sub->feed, txn);
 }
 
 /* A feed that cannot go on from here: nothing of this change or later. */
@@ -181,23 +189,19 @@ fill_unchanged(CdcTable *table, bool have_old)
  */
 static void
 append_deferred(CdcSubscriber *sub, ReorderBufferTXN *txn, CdcTable *table,
-				const CdcBuf *key)
+				CdcRow *row, const CdcBuf *identity)
 {
 	CdcFeed    *feed = sub->feed;
 	CdcBatch   *batch;
 
-	if (!feed->touched)
-		note_touched(feed);
-	if (feed->scan != NULL)
-		cdc_scan_record(feed, sub->target, key->data, key->len);
-	if (!cdc_feed_begin_row(feed, txn))
+	if (!begin_row(sub, txn, row, identity))
 		return;
 	batch = cdc_feed_open_batch(feed);
 	cdc_batch_add(batch, sub->topic)->hlc = feed->txn_hlc;
 	feed->deferred_bytes += cdc_toast_defer(table, sub, batch,
 											batch->nmsgs - 1,
 											cdc_sink_has_keys(feed->ops),
-											feed->txn_hlc);
+											row);
 	if (unlikely(cdc_feed_bytes(feed) >= lane.feed_cap))
 	{
 		cdc_feed_detach(feed, txn);
@@ -216,6 +220,8 @@ watched_change(CdcTable *table, ReorderBufferTXN *txn, Relation rel,
 	bool		key_moved = false;
 	bool		need_key = false;
 	bool		complete = true;
+	CdcRow		row = {0};		/* the new one */
+	CdcRow		gone = {0};		/* the old one, when its key goes */
 
 	switch (change->action)
 	{
@@ -240,19 +246,44 @@ watched_change(CdcTable *table, ReorderBufferTXN *txn, Relation rel,
 	if (change->action == REORDER_BUFFER_CHANGE_UPDATE && newtuple != NULL)
 		complete = fill_unchanged(table, oldtuple != NULL);
 
-	/* The same key text serves all feeds of a table. */
+	row.lsn = change->lsn;
+	row.commit_lsn = txn->final_lsn;
+	row.commit_time = cdc_compat_commit_time(txn);
+	row.xid = txn->xid;
+	if (oldtuple != NULL)
+	{
+		gone = row;
+		gone.op = 'd';
+		gone.old_values = table->old_values;
+		gone.old_nulls = table->old_nulls;
+		gone.old_full = table->identity == CDC_IDENTITY_FULL;
+	}
+
+	/* The same text of what identifies the row serves all feeds of a table. */
 	for (int i = 0; i < table->nsubs && !need_key; i++)
 		need_key = table->subs[i].feed->scan != NULL;
 	key_old.len = key_new.len = 0;
 	if (newtuple != NULL && (need_key || oldtuple != NULL))
-		cdc_encode_key(table->subs[0].encoder, &key_new, table->values, table->nulls);
+		cdc_encode_identity(table->subs[0].encoder, &key_new, table->values, table->nulls);
 	if (oldtuple != NULL)
 	{
-		cdc_encode_key(table->subs[0].encoder, &key_old, table->old_values,
-					   table->old_nulls);
+		cdc_encode_identity(table->subs[0].encoder, &key_old, table->old_values,
+							table->old_nulls);
 		key_moved = newtuple != NULL &&
 			(key_old.len != key_new.len ||
 			 memcmp(key_old.data, key_new.data, key_old.len) != 0);
+	}
+	if (newtuple != NULL)
+	{
+		row.op = change->action == REORDER_BUFFER_CHANGE_INSERT || key_moved ? 'c' : 'u';
+		row.values = table->values;
+		row.nulls = table->nulls;
+		if (oldtuple != NULL && !key_moved)
+		{
+			row.old_values = table->old_values;
+			row.old_nulls = table->old_nulls;
+			row.old_full = gone.old_full;
+		}
 	}
 
 	for (int i = 0; i < table->nsubs; i++)
@@ -272,19 +303,19 @@ watched_change(CdcTable *table, ReorderBufferTXN *txn, Relation rel,
 			continue;
 		}
 		if (newtuple == NULL)
-			append_row(sub, txn, true, table->old_values, table->old_nulls, &key_old);
+			append_row(sub, txn, &gone, &key_old);
 		else
 		{
 			if (key_moved)
-				append_row(sub, txn, true, table->old_values, table->old_nulls, &key_old);
+				append_row(sub, txn, &gone, &key_old);
 
 			/* waiting for room may have detached it */
 			if (!cdc_feed_takes(feed, txn))
 				continue;
 			if (complete)
-				append_row(sub, txn, false, table->values, table->nulls, &key_new);
+				append_row(sub, txn, &row, &key_new);
 			else
-				append_deferred(sub, txn, table, &key_new);
+				append_deferred(sub, txn, table, &row, &key_new);
 		}
 	}
 }
@@ -596,6 +627,12 @@ hook_encode_options(CdcSubscriber *sub)
 	return &sub->feed->encode;
 }
 
+static Oid
+hook_target_relid(CdcSubscriber *sub)
+{
+	return sub->feed->def->targets[sub->target].relid;
+}
+
 /*
  * A feed compares the key of each relation with that of its definition, not
  * with one that was cached: the cache forgets at every rewind, and a replay
@@ -653,6 +690,7 @@ stream_init(void)
 		.subscribe = hook_subscribe,
 		.topic = hook_topic,
 		.encode_options = hook_encode_options,
+		.target_relid = hook_target_relid,
 		.key_seen = hook_key_seen,
 	};
 

@@ -51,6 +51,7 @@ make_encoder(TupleDesc desc, ArrayType *key, const char *topic,
 	bool	   *nulls;
 	int			nkeys;
 	AttrNumber *atts;
+	CdcEncodeTable table;
 
 	deconstruct_array(key, TEXTOID, -1, false, TYPALIGN_INT, &names, &nulls, &nkeys);
 	atts = palloc(sizeof(AttrNumber) * (nkeys + 1));
@@ -62,7 +63,13 @@ make_encoder(TupleDesc desc, ArrayType *key, const char *topic,
 		if (atts[i] <= 0)
 			elog(ERROR, "no column \"%s\"", name);
 	}
-	return cdc_encoder_create(CurrentMemoryContext, desc, nkeys, atts, topic, opts);
+	table.desc = desc;
+	table.nkeys = nkeys;
+	table.keyatts = atts;
+	table.topic = topic;
+	table.schema = "public";
+	table.name = "t";
+	return cdc_encoder_create(CurrentMemoryContext, &table, opts);
 }
 
 static void
@@ -81,6 +88,25 @@ take(CdcBuf *buf)
 
 	buf->len = 0;
 	return result;
+}
+
+/* The key (unless "key" is NULL) and the value of a message, or its null. */
+static void
+take_message(CdcRowEncoder *enc, CdcBuf *buf, const CdcRow *row, Datum *key,
+			 Datum *value, bool *null)
+{
+	CdcParts	parts;
+
+	cdc_encode_message(enc, buf, row, key != NULL, NULL, &parts);
+	if (key != NULL)
+		*key = PointerGetDatum(cstring_to_text_with_len(buf->data, parts.key_len));
+	else
+		parts.key_len = 0;
+	*null = parts.val_len == CDC_LEN_NULL;
+	if (!*null)
+		*value = PointerGetDatum(cstring_to_text_with_len(buf->data + parts.key_len,
+														  parts.val_len));
+	buf->len = 0;
 }
 
 Datum
@@ -130,15 +156,18 @@ encode_query(PG_FUNCTION_ARGS)
 		{
 			Datum		texts[3];
 			bool		none[3] = {false, false, false};
+			CdcRow		row = {.updated = updated, .mvcc = updated};
 
 			old = MemoryContextSwitchTo(row_cxt);
 			heap_deform_tuple(SPI_tuptable->vals[i], desc, values, nulls);
-			cdc_encode_key(enc, &buf, values, nulls);
-			texts[0] = take(&buf);
-			cdc_encode_upsert(enc, &buf, values, nulls, updated);
-			texts[1] = take(&buf);
-			cdc_encode_delete(enc, &buf, values, nulls, updated);
-			texts[2] = take(&buf);
+			row.values = values;
+			row.nulls = nulls;
+			row.old_values = NULL;
+			take_message(enc, &buf, &row, &texts[0], &texts[1], &none[1]);
+			row.values = NULL;
+			row.old_values = values;
+			row.old_nulls = nulls;
+			take_message(enc, &buf, &row, NULL, &texts[2], &none[2]);
 			tuplestore_putvalues(store, rsinfo->setDesc, texts, none);
 			MemoryContextSwitchTo(old);
 			MemoryContextReset(row_cxt);
@@ -201,7 +230,8 @@ encode_bench(PG_FUNCTION_ARGS)
 	CdcEncodeOptions opts = {.updated = true};
 	int			loops = PG_GETARG_INT32(2);
 	CdcRowEncoder *enc;
-	CdcHlc		updated = {INT64CONST(1700000000000000000), 0};
+	CdcRow		row = {.op = 'u', .updated = {INT64CONST(1700000000000000000), 0}};
+	CdcParts	parts;
 	CdcBuf		buf = {0};
 	TupleDesc	desc;
 	TupleDesc	result;
@@ -236,10 +266,10 @@ encode_bench(PG_FUNCTION_ARGS)
 	{
 		for (uint64 i = 0; i < nrows; i++)
 		{
-			cdc_encode_key(enc, &buf, values + i * desc->natts, nulls + i * desc->natts);
-			cdc_encode_upsert(enc, &buf, values + i * desc->natts,
-							  nulls + i * desc->natts, updated);
-			updated.logical += 2;
+			row.values = values + i * desc->natts;
+			row.nulls = nulls + i * desc->natts;
+			cdc_encode_message(enc, &buf, &row, true, NULL, &parts);
+			row.updated.logical += 2;
 			if (buf.len > 256 * 1024)
 			{
 				bytes += buf.len;

@@ -51,11 +51,13 @@ plugin_change(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, Relation rel,
 	State	   *state = ctx->output_plugin_private;
 	TupleDesc	desc = RelationGetDescr(rel);
 	HeapTuple	tuple = cdc_compat_new_tuple(change);
-	CdcHlc		hlc = {0, 0};
 	CdcBuf		buf = {0};
 	MemoryContext old = MemoryContextSwitchTo(state->row_cxt);
 	Datum	   *values = palloc(sizeof(Datum) * desc->natts);
 	bool	   *nulls = palloc(sizeof(bool) * desc->natts);
+	CdcRow		row = {0};
+	CdcParts	parts;
+	StringInfoData line;
 
 	if (tuple == NULL)
 		tuple = cdc_compat_old_tuple(change);
@@ -63,9 +65,10 @@ plugin_change(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, Relation rel,
 	{
 		CdcEncodeOptions opts = {0};
 		AttrNumber	key = 1;
+		CdcEncodeTable table = {desc, 1, &key, "", "public", RelationGetRelationName(rel)};
 
 		MemoryContextReset(state->cxt);
-		state->enc = cdc_encoder_create(state->cxt, desc, 1, &key, "", &opts);
+		state->enc = cdc_encoder_create(state->cxt, &table, &opts);
 		state->relid = RelationGetRelid(rel);
 		state->natts = desc->natts;
 	}
@@ -74,15 +77,24 @@ plugin_change(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, Relation rel,
 		if (!nulls[i] && TupleDescAttr(desc, i)->attlen == -1 && VARATT_IS_EXTERNAL_ONDISK(DatumGetPointer(values[i])))
 			nulls[i] = true;	/* unchanged; of no interest here */
 
-	cdc_encode_key(state->enc, &buf, values, nulls);
-	cdc_buf_append_lit(&buf, "->");
 	if (change->action == REORDER_BUFFER_CHANGE_DELETE)
-		cdc_encode_delete(state->enc, &buf, values, nulls, hlc);
+	{
+		row.old_values = values;
+		row.old_nulls = nulls;
+	}
 	else
-		cdc_encode_upsert(state->enc, &buf, values, nulls, hlc);
+	{
+		row.values = values;
+		row.nulls = nulls;
+	}
+	cdc_encode_message(state->enc, &buf, &row, true, NULL, &parts);
+	initStringInfo(&line);
+	appendBinaryStringInfo(&line, buf.data, parts.key_len);
+	appendStringInfoString(&line, "->");
+	appendBinaryStringInfo(&line, buf.data + parts.key_len, parts.val_len);
 	MemoryContextSwitchTo(old);
 	OutputPluginPrepareWrite(ctx, true);
-	appendBinaryStringInfo(ctx->out, buf.data, buf.len);
+	appendBinaryStringInfo(ctx->out, line.data, line.len);
 	OutputPluginWrite(ctx, true);
 	cdc_buf_free(&buf);
 	MemoryContextReset(state->row_cxt);

@@ -1,0 +1,139 @@
+/*-------------------------------------------------------------------------
+ * envelope.h
+ *		Envelopes: shapes of a message's value; private to encode/.
+ *
+ * An envelope is a file with one CdcEnvelopeOps, chosen when the encoder is
+ * made.  All text that does not depend on the row is put together then.
+ *
+ * Runs: as encode.h.  After an ERROR the caller cuts the buffer back to its
+ * former length; nothing in an encoder changes for the length of a call that
+ * may raise one.
+ *-------------------------------------------------------------------------
+ */
+#ifndef CDC_ENVELOPE_H
+#define CDC_ENVELOPE_H
+
+#include "postgres.h"
+
+#include "encode/datum.h"
+#include "encode/encode.h"
+#include "encode/row_headers.h"
+
+/* A stamp with its text: all rows of a transaction share one. */
+typedef struct CdcStampText
+{
+	CdcHlc		hlc;
+	int			len;			/* 0: none yet */
+	char		text[CDC_HLC_TEXT_SIZE];
+} CdcStampText;
+
+/* Text that is put together when the encoder is made. */
+typedef struct CdcText
+{
+	char	   *data;
+	size_t		len;
+} CdcText;
+
+typedef struct CdcEnvelopeOps
+{
+	/* Sets enc->state and what else depends on the envelope. */
+	void		(*init) (CdcRowEncoder *enc, const CdcEncodeTable *table);
+
+	/* Appends the key of a message.  NULL: a JSON array. */
+	void		(*key) (CdcRowEncoder *enc, CdcBuf *out, const Datum *values,
+						const bool *nulls);
+
+	/* Appends the value; false: it is null. */
+	bool		(*value) (CdcRowEncoder *enc, CdcBuf *out, const CdcRow *row);
+
+	/* What opens and closes a resolved message around its stamp. */
+	const char *resolved_open;
+	const char *resolved_close;
+
+	bool		is_volatile;	/* see cdc_encode_is_volatile() */
+} CdcEnvelopeOps;
+
+struct CdcRowEncoder
+{
+	MemoryContext cxt;
+	const CdcEnvelopeOps *ops;
+	CdcEncodeOptions opts;		/* its texts are copies */
+	CdcFields  *identity;
+	CdcFields  *key;			/* elements of the array; may be identity */
+	CdcFields  *row;			/* members of the object; opened by row_open */
+	CdcText		row_open;
+	CdcText		topic;			/* , "topic": "…"  or empty */
+	const char *missing;		/* a column that the options need */
+	char	   *table_name;
+	int			headers_att;	/* index in values, -1: no headers */
+	CdcHeadersKind headers_kind;
+	CdcStampText updated;
+	CdcStampText mvcc;
+	void	   *state;			/* the envelope's own */
+};
+
+extern const CdcEnvelopeOps cdc_envelope_wrapped;
+extern const CdcEnvelopeOps cdc_envelope_bare;
+extern const CdcEnvelopeOps cdc_envelope_row;
+extern const CdcEnvelopeOps cdc_envelope_key_only;
+
+/* The row as an object, opened by "open" (kept), without the column of headers. */
+extern CdcFields *cdc_envelope_fields(CdcRowEncoder *enc, TupleDesc desc,
+									  const char *open);
+
+/*
+ * Appends the fields of a row behind what opens them, and the closing brace.
+ * "open" is what the fields were made with: it stands alone if there are none.
+ */
+static inline void
+cdc_envelope_object(CdcFields *fields, const CdcText *open, CdcBuf *out,
+					const Datum *values, const bool *nulls,
+					const bool *unavailable)
+{
+	if (fields->n == 0)
+		cdc_buf_append(out, open->data, open->len);
+	if (likely(unavailable == NULL))
+		cdc_fields_encode(fields, out, values, nulls);
+	else
+		cdc_fields_encode_marked(fields, out, values, nulls, unavailable,
+								 "\"" CDC_UNAVAILABLE "\"");
+	cdc_buf_append_char(out, '}');
+}
+
+/* Appends the key as a JSON array. */
+static inline void
+cdc_envelope_array(CdcFields *fields, CdcBuf *out, const Datum *values,
+				   const bool *nulls)
+{
+	if (fields->n == 0)
+		cdc_buf_append_char(out, '[');
+	cdc_fields_encode(fields, out, values, nulls);
+	cdc_buf_append_char(out, ']');
+}
+
+/* Appends the text of a stamp, without quotes. */
+static inline void
+cdc_envelope_stamp(CdcStampText *stamp, CdcBuf *out, CdcHlc hlc)
+{
+	if (stamp->len == 0 || cdc_hlc_cmp(stamp->hlc, hlc) != 0)
+	{
+		stamp->hlc = hlc;
+		stamp->len = cdc_hlc_print(stamp->text, hlc);
+	}
+	cdc_buf_append(out, stamp->text, stamp->len);
+}
+
+/* The row that tells the key: the new one, of a delete the old one. */
+static inline const Datum *
+cdc_row_values(const CdcRow *row)
+{
+	return row->values ? row->values : row->old_values;
+}
+
+static inline const bool *
+cdc_row_nulls(const CdcRow *row)
+{
+	return row->values ? row->nulls : row->old_nulls;
+}
+
+#endif							/* CDC_ENVELOPE_H */
