@@ -15,7 +15,9 @@
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "access/xlog_internal.h"
+#include "api/hide.h"
 #include "api/start.h"
+#include "base/guc.h"
 #include "base/shmem.h"
 #include "catalog/job.h"
 #include "catalog/options.h"
@@ -63,71 +65,6 @@ PG_FUNCTION_INFO_V1(changefeed_wait);
  * ------------------------------------------------------------------------
  */
 
-/*
- * The text of the statement holds the sink's secrets: from now on the log
- * (in case of an error) and pg_stat_activity see it redacted.  What was
- * logged before it ran is out of our hands.
- */
-static void
-hide(const char *secret, const char *redacted)
-{
-	const char *text = debug_query_string;
-	size_t		len = strlen(secret);
-	const char *hit;
-	StringInfoData buf;
-	MemoryContext old;
-
-	/* no MessageContext: a background worker, with no statement of its own */
-	if (text == NULL || MessageContext == NULL || len == 0 ||
-		strcmp(redacted, secret) == 0 || strstr(text, secret) == NULL)
-		return;
-
-	/* as long-lived as the text that it replaces */
-	old = MemoryContextSwitchTo(MessageContext);
-	initStringInfo(&buf);
-	while ((hit = strstr(text, secret)) != NULL)
-	{
-		appendBinaryStringInfo(&buf, text, hit - text);
-		appendStringInfoString(&buf, redacted);
-		text = hit + len;
-	}
-	appendStringInfoString(&buf, text);
-	MemoryContextSwitchTo(old);
-	debug_query_string = buf.data;
-	pgstat_report_activity(STATE_RUNNING, buf.data);
-}
-
-static void
-hide_secrets(const char *sink)
-{
-	hide(sink, cdc_uri_redact(sink));
-}
-
-/* Values of secret options, as they may stand between quotes. */
-static void
-hide_options(List *pairs)
-{
-	ListCell   *lc;
-
-	foreach(lc, pairs)
-	{
-		CdcOptionPair *pair = lfirst(lc);
-		StringInfoData json;
-		char	   *quoted;
-
-		if (pair->value == NULL || !cdc_option_is_secret(pair->name))
-			continue;
-		hide(pair->value, "redacted");
-		quoted = quote_literal_cstr(pair->value);
-		quoted[strlen(quoted) - 1] = '\0';
-		hide(strchr(quoted, '\'') + 1, "redacted");
-		initStringInfo(&json);
-		escape_json(&json, pair->value);
-		json.data[json.len - 1] = '\0';
-		hide(json.data + 1, "redacted");
-	}
-}
-
 static char *
 describe(List *names, const char *redacted_sink, const CdcOptions *options)
 {
@@ -159,6 +96,20 @@ notice_topics(const CdcDefinition *def)
 	}
 }
 
+/* May the user send anything there?  See cdc_sink.restrict_sinks. */
+static void
+check_restriction(const CdcUri *uri)
+{
+	if (cdc_restrict_sinks != CDC_RESTRICT_EXTERNAL || superuser() ||
+		strcmp(uri->scheme, "external") == 0)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("changefeeds of users can only be used with external connection sinks"),
+			 errdetail("The setting cdc_sink.restrict_sinks is \"external\"."),
+			 errhint("Name a foreign server that you have USAGE on: INTO 'external://server'.")));
+}
+
 static void
 refuse_sinkless(void)
 {
@@ -181,9 +132,6 @@ create_changefeed(List *names, const char *sink, List *pairs)
 	char	  **secrets;
 	int			nsecrets;
 
-	if (sink != NULL)
-		hide_secrets(sink);
-	hide_options(pairs);
 	PreventCommandIfReadOnly("CREATE CHANGEFEED");
 	PreventCommandIfParallelMode("CREATE CHANGEFEED");
 	cdc_start_check_server();
@@ -198,6 +146,7 @@ create_changefeed(List *names, const char *sink, List *pairs)
 	def.targets = cdc_targets_resolve(names, def.owner, &def.ntargets);
 
 	uri = cdc_uri_parse(sink);
+	check_restriction(uri);
 	ops = cdc_sink_lookup(uri->scheme);
 	if (ops == NULL)
 		ereport(ERROR,
@@ -306,14 +255,23 @@ pairs_from_jsonb(Jsonb *jb)
 Datum
 changefeed_create(PG_FUNCTION_ARGS)
 {
-	List	   *names = PG_ARGISNULL(0) ? NIL : names_from_array(PG_GETARG_ARRAYTYPE_P(0));
-	char	   *sink = PG_ARGISNULL(1) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(1));
+	CdcHide		hide;
+	List	   *names;
+	char	   *sink;
 	List	   *pairs;
+	int64		job_id;
 
-	if (sink != NULL)
-		hide_secrets(sink);		/* before anything can go wrong */
+	cdc_hide_begin(&hide);
+	sink = PG_ARGISNULL(1) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(1));
+	cdc_hide_sink(sink);
 	pairs = PG_ARGISNULL(2) ? NIL : pairs_from_jsonb(PG_GETARG_JSONB_P(2));
-	PG_RETURN_INT64(create_changefeed(names, sink, pairs));
+	cdc_hide_options(pairs);
+	cdc_hide_known(&hide);
+
+	names = PG_ARGISNULL(0) ? NIL : names_from_array(PG_GETARG_ARRAYTYPE_P(0));
+	job_id = create_changefeed(names, sink, pairs);
+	cdc_hide_end(&hide);
+	PG_RETURN_INT64(job_id);
 }
 
 /* ------------------------------------------------------------------------
@@ -417,18 +375,28 @@ changefeed_cancel(PG_FUNCTION_ARGS)
 Datum
 changefeed_sql(PG_FUNCTION_ARGS)
 {
+	CdcHide		hide;
 	CdcStatement *stmt;
+	int64		job_id;
 
 	if (PG_ARGISNULL(0))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("statement must not be null")));
+	cdc_hide_begin(&hide);
 	stmt = cdc_parse_statement(text_to_cstring(PG_GETARG_TEXT_PP(0)));
+	cdc_hide_sink(stmt->sink);
+	cdc_hide_options(stmt->options);
+	cdc_hide_known(&hide);
+	if (stmt->kind != CDC_STMT_CREATE)
+		cdc_hide_end(&hide);
+
 	switch (stmt->kind)
 	{
 		case CDC_STMT_CREATE:
-			PG_RETURN_INT64(create_changefeed(stmt->targets, stmt->sink,
-											  stmt->options));
+			job_id = create_changefeed(stmt->targets, stmt->sink, stmt->options);
+			cdc_hide_end(&hide);
+			PG_RETURN_INT64(job_id);
 		case CDC_STMT_PAUSE:
 			request(stmt->job_id, CDC_EV_PAUSE, stmt->reason);
 			PG_RETURN_INT64(stmt->job_id);

@@ -12,6 +12,7 @@
 
 #include "base/compat.h"
 #include "base/guc.h"
+#include "base/hosts.h"
 #include "utils/guc.h"
 
 int			cdc_max_lanes = 64;
@@ -26,6 +27,14 @@ int			cdc_max_retained_wal = 0;
 int			cdc_job_retention = 14 * 24 * 3600;
 bool		cdc_allow_http_webhook = false;
 char	   *cdc_file_root = NULL;
+char	   *cdc_allowed_sink_hosts = NULL;
+int			cdc_restrict_sinks = CDC_RESTRICT_OFF;
+
+static const struct config_enum_entry restrict_values[] = {
+	{"off", CDC_RESTRICT_OFF, false},
+	{"external", CDC_RESTRICT_EXTERNAL, false},
+	{NULL, 0, false}
+};
 
 void
 cdc_guc_init(void)
@@ -85,5 +94,16 @@ cdc_guc_init(void)
 							   "An empty value means the directory cdc_sink in the data directory.",
 							   &cdc_file_root, "",
 							   PGC_SUSET, GUC_SUPERUSER_ONLY, NULL, NULL, NULL);
+	DefineCustomStringVariable("cdc_sink.allowed_sink_hosts",
+							   "Lists the hosts that changefeeds may connect to.",
+							   "Entries are host, host:port or *.domain, separated by commas. Empty: any host.",
+							   &cdc_allowed_sink_hosts, "",
+							   PGC_SIGHUP, GUC_SUPERUSER_ONLY,
+							   cdc_hosts_check_list, NULL, NULL);
+	DefineCustomEnumVariable("cdc_sink.restrict_sinks",
+							 "Sets which sinks users other than superusers may name.",
+							 "With \"external\" only foreign servers on which they have USAGE.",
+							 &cdc_restrict_sinks, CDC_RESTRICT_OFF,
+							 restrict_values, PGC_SUSET, 0, NULL, NULL, NULL);
 	MarkGUCPrefixReserved("cdc_sink");
 }

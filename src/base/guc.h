@@ -8,6 +8,12 @@
 
 #include "postgres.h"
 
+typedef enum CdcRestrictSinks
+{
+	CDC_RESTRICT_OFF,
+	CDC_RESTRICT_EXTERNAL,			/* non-superusers: external:// only */
+} CdcRestrictSinks;
+
 extern int	cdc_max_lanes;			/* postmaster */
 extern int	cdc_max_feeds;			/* postmaster */
 extern int	cdc_feed_memory;		/* kB, sighup */
@@ -20,6 +26,9 @@ extern int	cdc_max_retained_wal;	/* MB, sighup, 0: no limit */
 extern int	cdc_job_retention;		/* s, sighup: how long finished jobs stay */
 extern bool cdc_allow_http_webhook; /* superuser: webhooks without TLS */
 extern char *cdc_file_root;			/* superuser: root of nodelocal:// */
+
+extern char *cdc_allowed_sink_hosts;	/* sighup, "": any; see hosts.h */
+extern int	cdc_restrict_sinks;		/* superuser: CdcRestrictSinks */
 
 extern void cdc_guc_init(void);
 

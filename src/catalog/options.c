@@ -28,6 +28,9 @@
 
 #define REDACTED	"redacted"
 
+/* Far more than any option needs. */
+#define MAX_VALUE	(256 * 1024)
+
 #define DURATION_HINT \
 	"A duration is written with units, for example \"10s\", \"1m30s\" or \"500ms\"."
 
@@ -174,6 +177,12 @@ check_value(const CdcOptionSpec *spec, CdcOptionPair *pair)
 {
 	bool		optional = spec->kind == CDC_OPT_FLAG || spec->value_optional;
 	bool		supported;
+
+	if (pair->value != NULL && strlen(pair->value) > MAX_VALUE)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("value of option \"%s\" is too long", spec->name),
+				 errdetail("The limit is %d bytes.", MAX_VALUE)));
 
 	/* '' is how a JSON object of options says that there is no value */
 	if (optional && pair->value != NULL && pair->value[0] == '\0')

@@ -25,6 +25,16 @@
 /* Longest parameter name that a message shows. */
 #define MAX_SHOWN_NAME	64
 
+/* Far more than any sink needs; a bundle of certificates fits. */
+#define MAX_URI			(256 * 1024)
+#define MAX_HOSTS		4096
+#define MAX_PATH		4096
+#define MAX_PARAMS		128
+#define MAX_NAME		128
+
+/* A text with more URLs in it is not worth looking at closely. */
+#define MAX_REDACTED_URLS	64
+
 static void
 bad_uri(const char *what, const char *hint)
 {
@@ -32,6 +42,15 @@ bad_uri(const char *what, const char *hint)
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("invalid sink URL: %s", what),
 			 hint ? errhint("%s", hint) : 0));
+}
+
+static void
+too_long(const char *what, int limit)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+			 errmsg("invalid sink URL: %s is too long", what),
+			 errdetail("The limit is %d bytes.", limit)));
 }
 
 static int
@@ -134,6 +153,12 @@ is_secret_name(const char *name, size_t len)
 	return secret;
 }
 
+bool
+cdc_uri_is_secret(const char *name)
+{
+	return is_secret_name(name, strlen(name));
+}
+
 /* Raises unless each host of "h1:9092,[::1]:9092" has no port or a number. */
 static void
 check_hosts(const char *hosts)
@@ -186,6 +211,8 @@ parse_authority(CdcUri *uri, const char *text, size_t len)
 			uri->password = decode(colon + 1, at - colon - 1, false);
 		text = at + 1;
 	}
+	if (end - text > MAX_HOSTS)
+		too_long("its list of hosts", MAX_HOSTS);
 	uri->hosts = decode(text, end - text, false);
 	check_hosts(uri->hosts);
 }
@@ -205,6 +232,10 @@ parse_query(CdcUri *uri, const char *text)
 		{
 			CdcUriParam *param = palloc0(sizeof(CdcUriParam));
 
+			if (name_len > MAX_NAME)
+				too_long("the name of a parameter", MAX_NAME);
+			if (list_length(uri->params) >= MAX_PARAMS)
+				bad_uri("it has too many parameters", NULL);
 			param->name = decode(text, name_len, true);
 			param->value = eq ? decode(eq + 1, len - name_len - 1, true) : pstrdup("");
 			param->suspect = eq == NULL && after_secret;
@@ -230,6 +261,8 @@ cdc_uri_parse(const char *text)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("sink URL is empty"),
 				 errhint("Name a sink, for example kafka://broker:9092 or file:///directory.")));
+	if (strlen(text) > MAX_URI)
+		too_long("it", MAX_URI);
 	for (p = text; *p != '\0'; p++)
 	{
 		if ((unsigned char) *p < 0x20 || *p == 0x7f)
@@ -247,7 +280,7 @@ cdc_uri_parse(const char *text)
 	if (p == text || strncmp(p, "://", 3) != 0)
 	{
 		/* without its marks nobody knows where a secret begins */
-		bool		unsafe = strpbrk(text, "@?=") != NULL ||
+		bool		unsafe = strlen(text) > 256 || strpbrk(text, "@?=") != NULL ||
 		strstr(text, "%40") != NULL ||
 		strstr(text, "%3f") != NULL || strstr(text, "%3F") != NULL ||
 		strstr(text, "%3d") != NULL || strstr(text, "%3D") != NULL;
@@ -269,6 +302,8 @@ cdc_uri_parse(const char *text)
 	p += len;
 
 	len = strcspn(p, "?");
+	if (len > MAX_PATH)
+		too_long("its path", MAX_PATH);
 	uri->path = decode(p, len, false);
 	p += len;
 
@@ -342,6 +377,53 @@ cdc_uri_base64(const CdcUri *uri, const char *name, int *len)
 	result[*len] = '\0';
 	pfree(text);
 	return result;
+}
+
+static void
+print_escaped(StringInfo out, const char *text, const char *plain)
+{
+	for (const char *p = text; *p != '\0'; p++)
+	{
+		unsigned char c = *p;
+
+		if (isascii(c) && (isalnum(c) || strchr(plain, c) != NULL))
+			appendStringInfoChar(out, c);
+		else
+			appendStringInfo(out, "%%%02X", c);
+	}
+}
+
+char *
+cdc_uri_print(const CdcUri *uri)
+{
+	StringInfoData out;
+	char		separator = '?';
+	ListCell   *lc;
+
+	initStringInfo(&out);
+	appendStringInfo(&out, "%s://", uri->scheme);
+	if (uri->user != NULL)
+		print_escaped(&out, uri->user, "-._~");
+	if (uri->password != NULL)
+	{
+		appendStringInfoChar(&out, ':');
+		print_escaped(&out, uri->password, "-._~");
+	}
+	if (uri->user != NULL || uri->password != NULL)
+		appendStringInfoChar(&out, '@');
+	print_escaped(&out, uri->hosts, "-._~:,[]");
+	print_escaped(&out, uri->path, "-._~/");
+	foreach(lc, uri->params)
+	{
+		CdcUriParam *param = lfirst(lc);
+
+		appendStringInfoChar(&out, separator);
+		separator = '&';
+		print_escaped(&out, param->name, "-._~");
+		appendStringInfoChar(&out, '=');
+		print_escaped(&out, param->value, "-._~");
+	}
+	return out.data;
 }
 
 /* The name as a message may show it. */
@@ -518,6 +600,7 @@ redact_piece(StringInfo out, const char *start, const char *end,
 {
 	const char *p = start;
 	bool		has_scheme = false;
+	int			urls = 0;
 
 	for (const char *q = start; q + 2 < end && !has_scheme; q++)
 		has_scheme = memcmp(q, "://", 3) == 0;
@@ -536,6 +619,11 @@ redact_piece(StringInfo out, const char *start, const char *end,
 	{
 		if (end - p >= 3 && memcmp(p, "://", 3) == 0)
 		{
+			if (++urls > MAX_REDACTED_URLS)
+			{
+				appendStringInfoString(out, REDACTED);
+				return;
+			}
 			appendBinaryStringInfo(out, p, 3);
 			p += 3;
 			p = redact_authority(out, p, end);
@@ -619,7 +707,9 @@ cdc_uri_redact(const char *text)
 	StringInfoData out;
 
 	initStringInfo(&out);
-	if (pg_strncasecmp(text, "webhook-", 8) == 0 && strchr(text, '?') != NULL)
+	if (strlen(text) > MAX_URI)
+		appendStringInfoString(&out, REDACTED);
+	else if (pg_strncasecmp(text, "webhook-", 8) == 0 && strchr(text, '?') != NULL)
 		redact_webhook(&out, text);
 	else
 		redact_piece(&out, text, text + strlen(text), false);

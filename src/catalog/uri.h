@@ -33,6 +33,15 @@ typedef struct CdcUri
 /* Parses; palloc'ed in the current context.  Raises 22023. */
 extern CdcUri *cdc_uri_parse(const char *text);
 
+/*
+ * The text that gives the same URI, with its secrets.  May be longer than
+ * what cdc_uri_parse() takes.
+ */
+extern char *cdc_uri_print(const CdcUri *uri);
+
+/* Is it the name of a parameter that holds a secret, or sounds like one? */
+extern bool cdc_uri_is_secret(const char *name);
+
 /* Value of a parameter, or NULL.  Raises 22023 if it stands twice. */
 extern const char *cdc_uri_param(const CdcUri *uri, const char *name);
 

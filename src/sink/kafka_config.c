@@ -13,6 +13,7 @@
 
 #include <ctype.h>
 
+#include "base/hosts.h"
 #include "lib/stringinfo.h"
 #include "sink/headers.h"
 #include "sink/kafka.h"
@@ -212,6 +213,7 @@ set_brokers(CdcKafkaConfig *config, const CdcUri *uri)
 			break;
 		p += len + 1;
 	}
+	cdc_hosts_require(out.data, DEFAULT_PORT);
 	cdc_kafka_set(config, "bootstrap.servers", out.data);
 }
 

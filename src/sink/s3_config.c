@@ -11,6 +11,7 @@
 
 #include "miscadmin.h"
 #include "base/guc.h"
+#include "base/hosts.h"
 #include "sink/s3_config.h"
 #include "sink/sigv4.h"
 #include "utils/formatting.h"
@@ -276,6 +277,7 @@ read_place(CdcS3Config *config, const CdcUri *uri)
 		config->host = psprintf("%s.%s", config->bucket, config->host);
 		config->base = path;
 	}
+	cdc_hosts_require(config->host, config->https ? 443 : 80);
 }
 
 CdcS3Config *

@@ -2,8 +2,8 @@
  * webhook_options.c
  *		What the URI and the options of a webhook feed say; see webhook.h.
  *
- * The URI's parameters are the request's, but for those about TLS.  The
- * fields of webhook_sink_config are CockroachDB's.
+ * The URI's parameters are the request's, but for those about TLS and topics.
+ * The fields of webhook_sink_config are CockroachDB's.
  *
  * Runs: backend (CdcSinkOps.check) and workers.  Pure computation; raises
  * ERRORs.
@@ -11,6 +11,7 @@
  */
 #include "postgres.h"
 
+#include "base/hosts.h"
 #include "lib/stringinfo.h"
 #include "sink/headers.h"
 #include "sink/http.h"
@@ -32,8 +33,10 @@
 #define BAD_JSON(fmt, ...) \
 	BAD(errmsg("error unmarshalling json: " fmt, __VA_ARGS__))
 
-static const char *const tls_params[] = {
+/* These are ours, all others are the request's. */
+static const char *const own_params[] = {
 	"ca_cert", "client_cert", "client_key", "insecure_tls_skip_verify",
+	"topic_prefix", "topic_name",
 };
 
 /* ---- webhook_sink_config ---------------------------------------------- */
@@ -266,11 +269,11 @@ read_pem(const CdcUri *uri, const char *name)
 }
 
 static bool
-is_tls_param(const char *name)
+is_own_param(const char *name)
 {
-	for (int i = 0; i < lengthof(tls_params); i++)
+	for (int i = 0; i < lengthof(own_params); i++)
 	{
-		if (strcmp(name, tls_params[i]) == 0)
+		if (strcmp(name, own_params[i]) == 0)
 			return true;
 	}
 	return false;
@@ -292,6 +295,8 @@ read_uri(CdcWebhookConfig *c, const CdcUri *uri, List **secrets)
 	if (strpbrk(uri->hosts, ", \\\"<>^`{|}") != NULL)
 		BAD(errmsg("webhook URL must have one host"));
 
+	cdc_hosts_require(uri->hosts, c->secure ? 443 : 80);
+
 	initStringInfo(&url);
 	appendStringInfo(&url, "%s://%s", c->secure ? "https" : "http", uri->hosts);
 	if (uri->path[0] == '\0')
@@ -301,7 +306,7 @@ read_uri(CdcWebhookConfig *c, const CdcUri *uri, List **secrets)
 	{
 		CdcUriParam *param = lfirst(lc);
 
-		if (is_tls_param(param->name))
+		if (is_own_param(param->name))
 			continue;
 		appendStringInfoChar(&url, separator);
 		separator = '&';
