@@ -8,6 +8,7 @@
 #include "base/buf.h"
 
 #define CDC_BUF_MIN_CAP		1024
+#define TRIM_MIN_CAP		8192
 
 size_t		cdc_buf_allocated = 0;
 
@@ -37,6 +38,21 @@ cdc_buf_grow(CdcBuf *buf, size_t need)
 	cdc_buf_allocated += cap - buf->cap;
 	buf->data = data;
 	buf->cap = cap;
+}
+
+void
+cdc_buf_trim(CdcBuf *buf)
+{
+	char	   *data;
+
+	if (buf->cap < TRIM_MIN_CAP || buf->len > buf->cap / 2)
+		return;
+	data = realloc(buf->data, Max(buf->len, 1));
+	if (data == NULL)
+		return;					/* it stays as it is */
+	cdc_buf_allocated -= buf->cap - Max(buf->len, 1);
+	buf->data = data;
+	buf->cap = Max(buf->len, 1);
 }
 
 void

@@ -37,6 +37,9 @@ extern void cdc_buf_grow(CdcBuf *buf, size_t need);
 /* Gives the memory back; the buffer is empty and usable afterwards. */
 extern void cdc_buf_free(CdcBuf *buf);
 
+/* Gives back room that is far more than the bytes in use. */
+extern void cdc_buf_trim(CdcBuf *buf);
+
 /* Pointer to at least "need" writable bytes at the end; does not move len. */
 static inline char *
 cdc_buf_reserve(CdcBuf *buf, size_t need)

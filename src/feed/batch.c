@@ -40,6 +40,25 @@ cdc_batch_unref(CdcBatch *batch)
 	free(batch);
 }
 
+size_t
+cdc_batch_release(CdcBatch *batch, uint32 n)
+{
+	size_t		len = batch->buf.len;
+
+	batch->nreleased += n;
+	Assert(batch->nreleased <= batch->nsubmitted);
+	if (batch->nreleased < batch->nmsgs)
+		return 0;
+	if (batch->account != NULL)
+		*batch->account -= batch->counted;
+	batch->counted = 0;
+	cdc_buf_free(&batch->buf);
+	free(batch->msgs);
+	batch->msgs = NULL;
+	batch->maxmsgs = 0;
+	return len;
+}
+
 CdcMessage *
 cdc_batch_add(CdcBatch *batch, struct CdcTopic *topic)
 {

@@ -7,7 +7,8 @@
  * not change any more but for the counters.  A batch is freed when its last
  * reference goes: the feed holds one until everything in it is acknowledged,
  * a sink takes one of its own (cdc_batch_ref) when its library may still
- * read the bytes after close().
+ * read the bytes after close().  A sink that has brought the bytes away long
+ * before it can acknowledge them lets go of them early (cdc_batch_release).
  *
  * Runs: lane worker, main thread only (the bytes of a sealed batch may be
  * read by any thread).
@@ -50,6 +51,7 @@ typedef struct CdcBatch
 	uint32		maxmsgs;
 	uint32		nsubmitted;		/* taken by the sink */
 	uint32		nacked;			/* acknowledged, in any order */
+	uint32		nreleased;		/* whose bytes nobody needs any more */
 	int			refs;
 
 	/*
@@ -62,7 +64,8 @@ typedef struct CdcBatch
 
 	uint32		deferred;		/* messages whose value is still to be fetched:
 								 * not to be submitted before */
-	size_t		counted;		/* what its feed counts it for */
+	size_t		counted;		/* what its feed counts it for ... */
+	size_t	   *account;		/* ... and where, NULL: nowhere (any more) */
 	bool		scan_end;		/* last row of the initial scan is in here */
 } CdcBatch;
 
@@ -115,5 +118,14 @@ cdc_batch_ack(CdcBatch *batch, uint32 n)
 	batch->nacked += n;
 	Assert(batch->nacked <= batch->nmsgs);
 }
+
+/*
+ * The bytes of n more messages are not needed any more, although they may
+ * not be acknowledged yet: whoever lets go of them can only have them again
+ * by breaking the sink.  When that is true of all messages of a submitted
+ * batch its bytes and messages are freed and only the counters stay.
+ * Returns how many bytes of the buffer that were (0: not yet).
+ */
+extern size_t cdc_batch_release(CdcBatch *batch, uint32 n);
 
 #endif							/* CDC_BATCH_H */

@@ -256,7 +256,9 @@ cdc_feed_seal(CdcFeed *feed)
 		cdc_batch_unref(batch);
 		return;
 	}
+	cdc_buf_trim(&batch->buf);
 	batch->counted = batch->buf.len;
+	batch->account = &feed->queued_bytes;
 	feed->queued_bytes += batch->counted;
 }
 
@@ -264,7 +266,8 @@ size_t
 cdc_feed_bytes(const CdcFeed *feed)
 {
 	return feed->queued_bytes + feed->deferred_bytes +
-		(feed->open ? feed->open->buf.len : 0);
+		(feed->open ? feed->open->buf.len : 0) +
+		(feed->sink ? feed->sink->own_bytes : 0);
 }
 
 void
@@ -449,6 +452,23 @@ cdc_feed_flush(CdcFeed *feed)
 }
 
 void
+cdc_feed_relieve(CdcFeed *feed)
+{
+	if (feed->sink == NULL)
+		return;
+	if (feed->ops->relieve == NULL)
+		cdc_feed_flush(feed);
+	else if (!feed->sink->broken)
+		feed->ops->relieve(feed->sink);
+}
+
+uint64
+cdc_feed_progress(const CdcFeed *feed)
+{
+	return feed->acked_rows + (feed->sink ? feed->sink->progress : 0);
+}
+
+void
 cdc_feed_disconnect(CdcFeed *feed)
 {
 	if (feed->sink != NULL)
@@ -467,6 +487,7 @@ cdc_feed_disconnect(CdcFeed *feed)
 		CdcBatch   *batch = dlist_head_element(CdcBatch, node, &feed->queue);
 
 		dlist_delete(&batch->node);
+		batch->account = NULL;
 		cdc_batch_unref(batch);
 	}
 	feed->open = NULL;

@@ -218,6 +218,15 @@ extern void cdc_feed_pump(CdcFeed *feed);
  */
 extern void cdc_feed_flush(CdcFeed *feed);
 
+/*
+ * The feed is full: has the sink bring away what fills it, if it must before
+ * its time.  Harmless without a sink.
+ */
+extern void cdc_feed_relieve(CdcFeed *feed);
+
+/* Changes whenever the sink has got something done. */
+extern uint64 cdc_feed_progress(const CdcFeed *feed);
+
 /* Drops the queue and closes the sink; positions go back to "acked". */
 extern void cdc_feed_disconnect(CdcFeed *feed);
 

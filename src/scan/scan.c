@@ -199,9 +199,13 @@ cdc_scan_pump(CdcFeed *feed, size_t room)
 	{
 		/* the hold must be durable before a row of the scan leaves */
 		if (feed->durable.resume_lsn != scan->hold_lsn ||
-			feed->sink == NULL || cdc_feed_bytes(feed) > room / 2 ||
-			GetCurrentTimestamp() < scan->start_at)
+			feed->sink == NULL || GetCurrentTimestamp() < scan->start_at)
 			return false;
+		if (cdc_feed_bytes(feed) > room / 2)
+		{
+			cdc_feed_relieve(feed);
+			return false;
+		}
 		if (!cdc_scan_settled(feed, scan))
 		{
 			snprintf(scan->status, sizeof(scan->status),
@@ -236,6 +240,7 @@ cdc_scan_pump(CdcFeed *feed, size_t room)
 				 */
 				TimestampTz now = GetCurrentTimestamp();
 
+				cdc_feed_relieve(feed);
 				if (scan->stalled_since == 0 || scan->stalled_rows != feed->scanned_rows)
 				{
 					scan->stalled_since = now;

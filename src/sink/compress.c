@@ -151,16 +151,22 @@ cdc_compressor_size(const CdcCompressor *c)
 	return c->len;
 }
 
+void
+cdc_compressor_take(CdcCompressor *c, char **data, size_t *len)
+{
+	*data = c->data;
+	*len = c->len;
+	c->data = NULL;
+	c->len = c->cap = 0;
+}
+
 bool
 cdc_compressor_finish(CdcCompressor *c, char **data, size_t *len)
 {
 	if (!(c->kind == CDC_COMPRESS_GZIP ?
 		  add_gzip(c, "", 0, true) : add_zstd(c, "", 0, true)))
 		return false;
-	*data = c->data;
-	*len = c->len;
-	c->data = NULL;
-	c->len = c->cap = 0;
+	cdc_compressor_take(c, data, len);
 	return true;
 }
 

@@ -1,6 +1,6 @@
 /*-------------------------------------------------------------------------
  * compress.h
- *		Compression of files and requests: bytes in, one malloc'ed block out.
+ *		Compression of files and requests: bytes in, malloc'ed blocks out.
  *
  * Runs: anywhere, any thread.  Nothing of the server is called.
  *-------------------------------------------------------------------------
@@ -28,10 +28,16 @@ extern CdcCompressor *cdc_compressor_create(CdcCompression kind);
 /* False: out of memory; it is of no use any more. */
 extern bool cdc_compressor_add(CdcCompressor *c, const char *data, size_t len);
 
-/* Bytes that have come out so far; lags behind what went in. */
+/* Bytes that have come out and were not taken yet; lags behind what went in. */
 extern size_t cdc_compressor_size(const CdcCompressor *c);
 
-/* Ends the stream; *data is the caller's to free().  False as above. */
+/* Hands these over; *data is the caller's to free(), NULL if there are none. */
+extern void cdc_compressor_take(CdcCompressor *c, char **data, size_t *len);
+
+/*
+ * Ends the stream and hands over what was not taken; *data is the caller's to
+ * free().  False as above.
+ */
 extern bool cdc_compressor_finish(CdcCompressor *c, char **data, size_t *len);
 
 /* NULL is fine. */

@@ -16,6 +16,10 @@
 #include "sink/file_writer.h"
 #include "sink/objstore.h"
 
+/* Less is not worth an fsync of its own. */
+#define MIN_PART		(1024 * 1024)
+#define MAX_PARTS		1000000
+
 /* As much of a path as leaves room for the rest of a message. */
 #define SHOWN_PATH		300
 
@@ -49,10 +53,30 @@ file_probe(const CdcSinkConfig *config, int timeout_ms,
 }
 
 static void
+put_part(CdcSink *sink, CdcObjPart *part)
+{
+	cdc_file_writer_put(((FileSink *) sink)->writer, part);
+}
+
+static void
 put_object(CdcSink *sink, CdcObject *object)
 {
-	cdc_file_writer_put(((FileSink *) sink)->writer, object);
+	put_part(sink, object->parts[object->nparts - 1]);
 }
+
+static void
+drop_object(CdcSink *sink, CdcObject *object)
+{
+	cdc_file_writer_drop(((FileSink *) sink)->writer, object);
+}
+
+static const CdcObjTransport transport = {
+	.part_min = MIN_PART,
+	.max_parts = MAX_PARTS,
+	.part = put_part,
+	.put = put_object,
+	.drop = drop_object,
+};
 
 static CdcSink *
 file_open(const CdcSinkConfig *config)
@@ -68,7 +92,7 @@ file_open(const CdcSinkConfig *config)
 		return NULL;
 	fs->base.ops = &cdc_sink_file;
 	fs->base.job_id = config->job_id;
-	fs->store = cdc_objstore_create(&fs->base, config, &parsed, put_object);
+	fs->store = cdc_objstore_create(&fs->base, config, &parsed, &transport);
 	if (fs->store != NULL)
 		fs->writer = cdc_file_writer_start(dir, config->job_id,
 										   cdc_objstore_session(fs->store),
@@ -120,9 +144,17 @@ file_service(CdcSink *sink)
 	if (!cdc_file_writer_collect(fs->writer, &done, &fs->trouble))
 		return;
 	while (!dlist_is_empty(&done))
-		cdc_objstore_done(fs->store,
-						  dlist_container(CdcObject, node,
-										  dlist_pop_head_node(&done)));
+	{
+		CdcObjPart *part = dlist_container(CdcObjPart, node,
+										   dlist_pop_head_node(&done));
+
+		if (part->last)
+			cdc_objstore_done(fs->store, part->object);
+		else
+			cdc_objstore_part_done(fs->store, part);
+	}
+	if (fs->trouble.lost)
+		sink->broken = true;
 	if (fs->trouble.err == 0)
 		cdc_sink_healthy(sink);
 	else if (fs->trouble.count != failures)
@@ -133,6 +165,12 @@ static void
 file_flush(CdcSink *sink, CdcHlc floor)
 {
 	cdc_objstore_flush(((FileSink *) sink)->store, floor);
+}
+
+static void
+file_relieve(CdcSink *sink)
+{
+	cdc_objstore_relieve(((FileSink *) sink)->store);
 }
 
 static bool
@@ -146,8 +184,8 @@ file_close(CdcSink *sink)
 {
 	FileSink   *fs = (FileSink *) sink;
 
-	cdc_file_writer_close(fs->writer);
 	cdc_objstore_destroy(fs->store);
+	cdc_file_writer_close(fs->writer);
 	free(fs);
 }
 
@@ -164,6 +202,7 @@ const CdcSinkOps cdc_sink_file = {
 	.submit = file_submit,
 	.service = file_service,
 	.flush = file_flush,
+	.relieve = file_relieve,
 	.resolved = file_resolved,
 	.close = file_close,
 };

@@ -3,14 +3,15 @@
  *		The thread that writes the files of one file sink; see file_writer.h.
  *
  * The writer and everything it points to is malloc'ed.  Its lists, flags and
- * "trouble" belong to its mutex; an object belongs to the thread from the
+ * "trouble" belong to its mutex; a part belongs to the thread from the
  * moment it is taken from the queue until it is in the list of done ones.
  * The thread reads the rows out of the batches but never touches a batch
  * itself: references are taken and given back on the main thread.
  *
- * A file whose fsync failed is written anew from the rows: what the kernel
+ * A part whose fsync failed is written anew from the rows: what the kernel
  * still has of it cannot be trusted, and a second fsync may report success
- * for pages that were dropped.
+ * for pages that were dropped.  The parts before it were synced and their rows
+ * are gone: a file that has lost them is lost, and with it the sink.
  *
  * Thread functions are marked "Runs: writer thread": plain C and system calls
  * only, nothing of the server (no palloc, elog, latches, not even its
@@ -37,8 +38,8 @@
 #define ROWS_PER_WRITE		256
 #define THREAD_STACK		(256 * 1024)
 
-/* ".tmp-", job, "-", session, zero */
-#define TMP_NAME_SIZE		(sizeof(CDC_FILE_TMP_PREFIX) + 20 + 1 + 16)
+/* ".tmp-", job, "-", session, "-", serial, zero */
+#define TMP_NAME_SIZE		(sizeof(CDC_FILE_TMP_PREFIX) + 20 + 1 + 16 + 1 + 8)
 
 struct CdcFileWriter
 {
@@ -51,23 +52,27 @@ struct CdcFileWriter
 
 	/* Fixed once the thread runs. */
 	char		dir[MAXPGPATH];
-	char		tmp_name[TMP_NAME_SIZE];
-	size_t		tmp_prefix_len; /* of ".tmp-<job>-" in it */
+	char		tmp_job[TMP_NAME_SIZE]; /* ".tmp-<job>-" */
+	char		tmp_session[TMP_NAME_SIZE]; /* and "<session>-" */
 
 	/* Under the mutex. */
 	bool		stop;
 	bool		news;			/* event_fd is readable */
-	dlist_head	queue;			/* CdcObject */
-	dlist_head	done;			/* CdcObject */
+	dlist_head	queue;			/* CdcObjPart */
+	dlist_head	done;			/* CdcObjPart */
 	CdcFileTrouble trouble;
 
+	/* The main thread's own. */
+	dlist_head	dropped;		/* CdcObject, freed in the end */
+
 	/* The thread's own. */
-	CdcObject  *current;		/* to be freed by the main thread if it ends
-								 * with one */
+	CdcObjPart *current;		/* its object is freed by the main thread */
+	char		tmp_name[TMP_NAME_SIZE];	/* of its file */
 	char		synced_dir[CDC_OBJNAME_DIR_SIZE];	/* is durable */
 	const char *fail_what;
 	const char *fail_name;		/* below dir, NULL: dir itself */
 	int			fail_err;
+	bool		fail_lost;
 };
 
 /* Runs: writer thread. */
@@ -147,17 +152,14 @@ open_date_dir(CdcFileWriter *w, int base_fd, mode_t mode, const char *name)
 	return fd;
 }
 
-/*
- * Writes all rows.  A compressed form of the file would be made here.
- * Runs: writer thread.
- */
+/* Writes the rows of a part at the descriptor's place.  Runs: writer thread. */
 static bool
-write_rows(CdcFileWriter *w, int fd, const CdcObject *object)
+write_rows(CdcFileWriter *w, int fd, const CdcObjPart *part)
 {
 	struct iovec vec[ROWS_PER_WRITE * 2];
 	uint32		next = 0;
 
-	while (next < object->nrows)
+	while (next < part->nrows)
 	{
 		struct iovec *v = vec;
 		int			n = 0;
@@ -167,11 +169,11 @@ write_rows(CdcFileWriter *w, int fd, const CdcObject *object)
 			errno = ECANCELED;
 			return false;
 		}
-		for (; next < object->nrows && n < lengthof(vec) - 1; next++)
+		for (; next < part->nrows && n < lengthof(vec) - 1; next++)
 		{
-			vec[n].iov_base = unconstify(char *, object->rows[next].data);
-			vec[n++].iov_len = object->rows[next].len;
-			if (object->newlines)
+			vec[n].iov_base = unconstify(char *, part->rows[next].data);
+			vec[n++].iov_len = part->rows[next].len;
+			if (part->newlines)
 			{
 				vec[n].iov_base = "\n";
 				vec[n++].iov_len = 1;
@@ -201,19 +203,63 @@ write_rows(CdcFileWriter *w, int fd, const CdcObject *object)
 	return true;
 }
 
-/* The temporary file, complete and on disk.  Runs: writer thread. */
-static bool
-write_tmp(CdcFileWriter *w, int base_fd, mode_t mode, const CdcObject *object)
+/*
+ * The temporary file, up to where the part begins; -1 on failure.
+ * Runs: writer thread.
+ */
+static int
+open_tmp(CdcFileWriter *w, int base_fd, mode_t mode, const CdcObjPart *part)
 {
+	struct stat st;
 	int			fd;
 
-	/* left by the attempt before, if that could not remove it */
-	unlinkat(base_fd, w->tmp_name, 0);
-	fd = openat(base_fd, w->tmp_name,
-				O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
+	if (part->offset == 0)
+	{
+		/* left by the attempt before, if that could not remove it */
+		unlinkat(base_fd, w->tmp_name, 0);
+		fd = openat(base_fd, w->tmp_name,
+					O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
+		if (fd < 0)
+			failed(w, "could not create file", w->tmp_name);
+		else if (fchmod(fd, mode) == 0)
+			return fd;
+		else
+			failed(w, "could not write file", w->tmp_name);
+	}
+	else
+	{
+		fd = openat(base_fd, w->tmp_name, O_WRONLY | O_NOFOLLOW | O_CLOEXEC);
+		if (fd < 0 || fstat(fd, &st) != 0)
+		{
+			w->fail_lost = errno == ENOENT;
+			failed(w, "could not open file", w->tmp_name);
+		}
+		else if (!S_ISREG(st.st_mode) || (uint64) st.st_size < part->offset)
+		{
+			errno = EIO;
+			w->fail_lost = true;
+			failed(w, "something is missing in file", w->tmp_name);
+		}
+		else if (ftruncate(fd, (off_t) part->offset) == 0 &&
+				 lseek(fd, (off_t) part->offset, SEEK_SET) >= 0)
+			return fd;
+		else
+			failed(w, "could not write file", w->tmp_name);
+	}
+	if (fd >= 0)
+		close(fd);
+	return -1;
+}
+
+/* The temporary file with the part, on disk.  Runs: writer thread. */
+static bool
+write_tmp(CdcFileWriter *w, int base_fd, mode_t mode, const CdcObjPart *part)
+{
+	int			fd = open_tmp(w, base_fd, mode, part);
+
 	if (fd < 0)
-		return failed(w, "could not create file", w->tmp_name);
-	if (fchmod(fd, mode) != 0 || !write_rows(w, fd, object))
+		return false;
+	if (!write_rows(w, fd, part))
 		failed(w, "could not write file", w->tmp_name);
 	else if (fsync(fd) != 0)
 		failed(w, "could not fsync file", w->tmp_name);
@@ -222,17 +268,44 @@ write_tmp(CdcFileWriter *w, int base_fd, mode_t mode, const CdcObject *object)
 	return w->fail_err == 0;
 }
 
-/* Makes one object durable under its name.  Runs: writer thread. */
-static bool
-write_object(CdcFileWriter *w, const CdcObject *object)
+/* Gives a complete file its own name.  Runs: writer thread. */
+static void
+publish_file(CdcFileWriter *w, int base_fd, mode_t mode, const CdcObject *object)
 {
 	const char *slash = strrchr(object->name, '/');
 	const char *final = slash ? slash + 1 : object->name;
+	int			dir_fd = open_date_dir(w, base_fd, mode, object->name);
+
+	if (dir_fd < 0)
+		return;
+
+	/*
+	 * A file of a closed sink may not show up late: its successor sends the
+	 * rows again and may have promised that nothing comes any more.
+	 */
+	errno = ECANCELED;
+	if (stopped(w) ||
+		renameat(base_fd, w->tmp_name, dir_fd, final) != 0)
+		failed(w, "could not rename file to", object->name);
+	else if (!sync_dir(dir_fd))
+		failed(w, "could not fsync directory of file", object->name);
+	close(dir_fd);
+}
+
+/*
+ * Makes one part durable, with the last its file under its name.
+ * Runs: writer thread.
+ */
+static bool
+write_part(CdcFileWriter *w, const CdcObjPart *part)
+{
 	struct stat st;
 	int			base_fd;
-	int			dir_fd = -1;
 
 	w->fail_err = 0;
+	w->fail_lost = false;
+	snprintf(w->tmp_name, sizeof(w->tmp_name), "%s%08x", w->tmp_session,
+			 part->object->serial);
 
 	/*
 	 * Opened each time: somebody may have moved or remounted it.  It is not
@@ -243,47 +316,35 @@ write_object(CdcFileWriter *w, const CdcObject *object)
 		return failed(w, "could not open directory", NULL);
 	if (fstat(base_fd, &st) != 0)
 		failed(w, "could not stat directory", NULL);
-	else if ((dir_fd = open_date_dir(w, base_fd, (st.st_mode & 0755) | S_IRWXU,
-									 object->name)) >= 0 &&
-			 write_tmp(w, base_fd, (st.st_mode & 0644) | S_IRUSR | S_IWUSR, object))
-	{
-		/*
-		 * A file of a closed sink may not show up late: its successor sends
-		 * the rows again and may have promised that nothing comes any more.
-		 */
-		errno = ECANCELED;
-		if (stopped(w) ||
-			renameat(base_fd, w->tmp_name, dir_fd, final) != 0)
-			failed(w, "could not rename file to", object->name);
-		else if (!sync_dir(dir_fd))
-			failed(w, "could not fsync directory of file", object->name);
-	}
+	else if (write_tmp(w, base_fd, (st.st_mode & 0644) | S_IRUSR | S_IWUSR, part) &&
+			 part->last)
+		publish_file(w, base_fd, (st.st_mode & 0755) | S_IRWXU, part->object);
 	if (w->fail_err != 0)
 	{
-		unlinkat(base_fd, w->tmp_name, 0);
+		if (part->offset == 0)
+			unlinkat(base_fd, w->tmp_name, 0);
 		w->synced_dir[0] = '\0';
 	}
-	if (dir_fd >= 0)
-		close(dir_fd);
 	close(base_fd);
 	return w->fail_err == 0;
 }
 
 /*
- * Removes what runs of this job that were killed left behind.  Trouble shows
+ * Removes temporary files whose names begin so: in the beginning what runs of
+ * this job that were killed left behind, in the end its own.  Trouble shows
  * soon enough.  Runs: writer thread.
  */
 static void
-sweep(CdcFileWriter *w)
+sweep(CdcFileWriter *w, const char *prefix)
 {
 	DIR		   *dir = opendir(w->dir);
 	struct dirent *entry;
 
 	if (dir == NULL)
 		return;
-	while (!stopped(w) && (entry = readdir(dir)) != NULL)
+	while ((entry = readdir(dir)) != NULL)
 	{
-		if (strncmp(entry->d_name, w->tmp_name, w->tmp_prefix_len) == 0)
+		if (strncmp(entry->d_name, prefix, strlen(prefix)) == 0)
 			unlinkat(dirfd(dir), entry->d_name, 0);
 	}
 	closedir(dir);
@@ -310,6 +371,7 @@ report_failure(CdcFileWriter *w)
 
 	t->count++;
 	t->err = w->fail_err;
+	t->lost |= w->fail_lost;
 	t->what = w->fail_what;
 	memcpy(p, w->dir, len + 1);
 	if (w->fail_name != NULL)
@@ -345,7 +407,7 @@ writer_main(void *arg)
 	CdcFileWriter *w = arg;
 	int			delay = FIRST_DELAY_MS;
 
-	sweep(w);
+	sweep(w, w->tmp_job);
 	pthread_mutex_lock(&w->mutex);
 	while (!w->stop)
 	{
@@ -358,11 +420,11 @@ writer_main(void *arg)
 				pthread_cond_wait(&w->wake, &w->mutex);
 				continue;
 			}
-			w->current = dlist_container(CdcObject, node,
+			w->current = dlist_container(CdcObjPart, node,
 										 dlist_pop_head_node(&w->queue));
 		}
 		pthread_mutex_unlock(&w->mutex);
-		ok = write_object(w, w->current);
+		ok = write_part(w, w->current);
 		pthread_mutex_lock(&w->mutex);
 		if (w->stop)
 			break;
@@ -383,6 +445,7 @@ writer_main(void *arg)
 		}
 	}
 	pthread_mutex_unlock(&w->mutex);
+	sweep(w, w->tmp_session);
 	cdc_closing_end(&w->closing);
 	return NULL;
 }
@@ -410,12 +473,29 @@ cdc_file_thread_start(pthread_t *thread, void *(*main) (void *), void *arg)
 	return rc;
 }
 
+/* The object of a last part will not be put any more. */
+static void
+drop_complete(CdcFileWriter *w, CdcObjPart *part)
+{
+	if (part->last)
+		dlist_push_tail(&w->dropped, &part->object->node);
+}
+
 /* Frees what the thread no longer uses. */
 static void
 writer_free(CdcFileWriter *w)
 {
 	if (w->current != NULL)
-		cdc_object_free(w->current);
+		drop_complete(w, w->current);
+	while (!dlist_is_empty(&w->queue))
+		drop_complete(w, dlist_container(CdcObjPart, node,
+										 dlist_pop_head_node(&w->queue)));
+	while (!dlist_is_empty(&w->done))
+		drop_complete(w, dlist_container(CdcObjPart, node,
+										 dlist_pop_head_node(&w->done)));
+	while (!dlist_is_empty(&w->dropped))
+		cdc_object_free(dlist_container(CdcObject, node,
+										dlist_pop_head_node(&w->dropped)));
 	close(w->event_fd);
 	pthread_cond_destroy(&w->wake);
 	pthread_mutex_destroy(&w->mutex);
@@ -439,13 +519,14 @@ cdc_file_writer_start(const char *dir, int64 job_id, uint64 session,
 		return NULL;
 	}
 	strlcpy(w->dir, dir, sizeof(w->dir));
-	w->tmp_prefix_len = snprintf(w->tmp_name, sizeof(w->tmp_name),
-								 CDC_FILE_TMP_PREFIX INT64_FORMAT "-", job_id);
-	snprintf(w->tmp_name + w->tmp_prefix_len,
-			 sizeof(w->tmp_name) - w->tmp_prefix_len,
-			 "%08x%08x", (uint32) (session >> 32), (uint32) session);
+	snprintf(w->tmp_job, sizeof(w->tmp_job),
+			 CDC_FILE_TMP_PREFIX INT64_FORMAT "-", job_id);
+	snprintf(w->tmp_session, sizeof(w->tmp_session),
+			 CDC_FILE_TMP_PREFIX INT64_FORMAT "-%08x%08x-", job_id,
+			 (uint32) (session >> 32), (uint32) session);
 	dlist_init(&w->queue);
 	dlist_init(&w->done);
+	dlist_init(&w->dropped);
 	pthread_mutex_init(&w->mutex, NULL);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -461,12 +542,18 @@ cdc_file_writer_start(const char *dir, int64 job_id, uint64 session,
 }
 
 void
-cdc_file_writer_put(CdcFileWriter *w, CdcObject *object)
+cdc_file_writer_put(CdcFileWriter *w, CdcObjPart *part)
 {
 	pthread_mutex_lock(&w->mutex);
-	dlist_push_tail(&w->queue, &object->node);
+	dlist_push_tail(&w->queue, &part->node);
 	pthread_cond_signal(&w->wake);
 	pthread_mutex_unlock(&w->mutex);
+}
+
+void
+cdc_file_writer_drop(CdcFileWriter *w, CdcObject *object)
+{
+	dlist_push_tail(&w->dropped, &object->node);
 }
 
 /* Makes event_fd unreadable.  Mutex held. */
@@ -512,21 +599,11 @@ writer_reap(CdcClosing *closing)
 void
 cdc_file_writer_close(CdcFileWriter *w)
 {
-	dlist_head	dropped;
-
-	dlist_init(&dropped);
 	pthread_mutex_lock(&w->mutex);
 	w->stop = true;
 	clear_news(w);				/* nobody reads it any more; somebody may still
 								 * poll it until it is closed */
-	while (!dlist_is_empty(&w->queue))
-		dlist_push_tail(&dropped, dlist_pop_head_node(&w->queue));
-	while (!dlist_is_empty(&w->done))
-		dlist_push_tail(&dropped, dlist_pop_head_node(&w->done));
 	pthread_cond_signal(&w->wake);
 	pthread_mutex_unlock(&w->mutex);
-	while (!dlist_is_empty(&dropped))
-		cdc_object_free(dlist_container(CdcObject, node,
-										dlist_pop_head_node(&dropped)));
 	cdc_closing_begin(&w->closing, w->job_id, writer_reap);
 }

@@ -3,10 +3,11 @@
  *		The thread that writes the files of one file sink: no disk, however
  *		slow, holds up a lane.
  *
- * Files are made durable one after the other in the order they are put, each
- * under a hidden temporary name (".tmp-<job>-<session>", in the sink's
- * directory) that becomes its own only when it is complete and on disk.
- * Whatever goes wrong is retried for ever, with pauses of up to 30 s.
+ * Parts are made durable one after the other in the order they are put, each
+ * at the end of its file, which has a hidden temporary name in the sink's
+ * directory (".tmp-<job>-<session>-<serial>") that becomes its own only when
+ * it is complete and on disk.  Whatever goes wrong is retried for ever, with
+ * pauses of up to 30 s, unless what was on disk of a file is there no more.
  *
  * Runs: all functions on the main thread of a worker; none of them waits for
  * the disk.
@@ -31,6 +32,7 @@ typedef struct CdcFileTrouble
 {
 	uint64		count;			/* failures so far */
 	int			err;			/* errno; 0: all is well */
+	bool		lost;			/* a file has lost its beginning */
 	const char *what;			/* "could not write file" */
 	char		path[MAXPGPATH + CDC_OBJNAME_SIZE];
 } CdcFileTrouble;
@@ -43,18 +45,23 @@ typedef struct CdcFileTrouble
 extern CdcFileWriter *cdc_file_writer_start(const char *dir, int64 job_id,
 											uint64 session, int *event_fd);
 
-extern void cdc_file_writer_put(CdcFileWriter *writer, CdcObject *object);
+/* The part of an object behind those put before; the last completes it. */
+extern void cdc_file_writer_put(CdcFileWriter *writer, CdcObjPart *part);
+
+/* Parts of this object were put, and no last one will be. */
+extern void cdc_file_writer_drop(CdcFileWriter *writer, CdcObject *object);
 
 /*
- * Clears the event, moves the objects that are durable to the end of "done",
+ * Clears the event, moves the parts that are durable to the end of "done",
  * oldest first, and fills in *trouble.  False: nothing has happened.
  */
 extern bool cdc_file_writer_collect(CdcFileWriter *writer, dlist_head *done,
 									CdcFileTrouble *trouble);
 
 /*
- * Drops what is not written yet and has the thread end; it is in the book of
- * closing.h until it has.  The writer must not be used any more.
+ * Has the thread end, which removes what is incomplete; it is in the book of
+ * closing.h until it has.  All objects with parts here that were not
+ * collected are freed then.  The writer must not be used any more.
  */
 extern void cdc_file_writer_close(CdcFileWriter *writer);
 

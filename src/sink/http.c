@@ -457,7 +457,8 @@ tear_down(CdcHttp *http)
 /*
  * What the server has in full it may still carry out when the connection is
  * gone, and a successor must not be overtaken by that: such requests get a
- * little time for their answers.  All others are broken off first.
+ * little time for their answers, and so do last wills.  All others are broken
+ * off first.
  */
 static void
 drain(CdcHttp *http)
@@ -469,7 +470,8 @@ drain(CdcHttp *http)
 	{
 		CdcHttpCall *call = dlist_container(CdcHttpCall, node, iter.cur);
 
-		if (call->nslices == 0 || call->slice < call->nslices)
+		if (!call->last_will &&
+			(call->nslices == 0 || call->slice < call->nslices))
 			(void) curl_multi_remove_handle(http->multi, call->easy);
 	}
 	for (;;)

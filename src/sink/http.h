@@ -74,6 +74,8 @@ typedef struct CdcHttpRequest
 								 * copied */
 	const CdcHttpSlice *slices; /* body; the array is copied, bytes are not */
 	int			nslices;		/* 0: no body (an empty one for POST, PUT) */
+	bool		last_will;		/* carried out also when the engine is closed, in
+								 * what little time that has; without a body */
 	bool		connect_only;	/* TCP and TLS only, for probes: status stays
 								 * 0, error "" is success */
 

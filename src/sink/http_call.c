@@ -405,6 +405,7 @@ cdc_http_call_create(CdcHttp *http, const CdcHttpRequest *request)
 	call->http = http;
 	call->done = request->done;
 	call->arg = request->arg;
+	call->last_will = request->last_will;
 	call->max_body = request->max_body > 0 ? request->max_body : CDC_HTTP_BODY_MAX;
 	if (request->nslices > 0)
 		call->slices = malloc(sizeof(CdcHttpSlice) * request->nslices);

@@ -42,6 +42,7 @@ struct CdcHttpCall
 	size_t		max_body;
 	size_t		discarded;
 	char		error[CURL_ERROR_SIZE];
+	bool		last_will;
 
 	CdcHttpDone done;
 	void	   *arg;

@@ -11,10 +11,11 @@
  *	- once a file for R was put, the bound of new files is above R.
  * Of one table, files of older schema versions are put before newer ones.
  *
- * Files are cut by flush(), at file_size, and when what is held comes to half
- * of cdc_sink.feed_memory: the feed can take no more rows until some are
- * acknowledged, which an open file never does.  A compressed file has its
- * compressor while it is open, so only so many of those are open at a time.
+ * Files are cut by flush() and at file_size.  In between their full parts go
+ * to a transport that takes parts, so that a file may be much larger than
+ * what is held of it.  What is held stays within cdc_sink.feed_memory: when
+ * it comes to three quarters and nothing is on its way that would free some,
+ * open files are cut before their time.
  *
  * Runs: main thread of a lane worker.  Memory is malloc'ed.
  *-------------------------------------------------------------------------
@@ -24,37 +25,38 @@
 #include <time.h>
 
 #include "base/guc.h"
-#include "sink/objstore.h"
+#include "sink/object.h"
 
 #define DEFAULT_FILE_SIZE	INT64CONST(16777216)
 
 /* RESOLVED files on their way; more only pile up while the sink hangs. */
 #define MAX_RESOLVED		4
 
-/* Compressed files open at a time. */
-#define MAX_COMPRESSORS		16
+/* No part is larger than this unless a file needs too many of them. */
+#define PREFERRED_PART		(8 * 1024 * 1024)
 
-struct CdcObjRef
-{
-	CdcBatch   *batch;
-	uint32		nrows;			/* to acknowledge */
-};
+/* The lower bits of a session tell the writer, the upper ones milliseconds. */
+#define SESSION_WRITER_BITS	22
+#define SESSION_WRITER_MASK	((UINT64CONST(1) << SESSION_WRITER_BITS) - 1)
 
 struct CdcObjStore
 {
 	CdcSink    *sink;
-	void		(*put) (CdcSink *sink, CdcObject *object);
+	const CdcObjTransport *transport;
 	CdcObjParams params;
+	uint64		part_size;		/* 0: no parts */
 	uint64		session;
+	bool		known_writer;
+	uint32		next_serial;
 	uint32		next_file;
 	CdcHlc		bound;			/* no row to come is older */
 	CdcObject **open;			/* in the order they were opened */
 	int			nopen;
 	int			maxopen;
 	CdcObject **cut;			/* room to sort them, maxopen entries */
-	int			nput;			/* data files put and not done */
+	int			nbusy;			/* parts and data files under way */
 	int			nresolved;		/* RESOLVED files put and not done */
-	size_t		held;			/* bytes of batches not wholly acknowledged */
+	CdcObjMemory memory;
 };
 
 void
@@ -103,33 +105,61 @@ raise_bound(CdcObjStore *store, CdcHlc floor)
 		store->bound = bound;
 }
 
+/* What may be held before something has to be brought away. */
+static size_t
+hold_limit(void)
+{
+	return (size_t) cdc_feed_memory * 1024 / 4 * 3;
+}
+
+static uint64
+choose_part_size(const CdcObjTransport *transport, int64 file_size)
+{
+	size_t		limit = hold_limit();
+	uint64		size = Min(limit / 4, PREFERRED_PART);
+
+	if (transport->part_min == 0 || transport->part_min > limit / 2)
+		return 0;
+	if (size < (uint64) file_size / transport->max_parts + 1)
+		size = Min((uint64) file_size / transport->max_parts + 1, limit / 2);
+	return Max(size, transport->part_min);
+}
+
+static uint64
+make_session(uint64 writer)
+{
+	struct timespec now;
+
+	/*
+	 * The time first: where files of two sessions have the same bound, as
+	 * after a crash, those of the later one sort later.
+	 */
+	clock_gettime(CLOCK_REALTIME, &now);
+	return ((uint64) now.tv_sec * 1000 + now.tv_nsec / 1000000) << SESSION_WRITER_BITS |
+		(writer & SESSION_WRITER_MASK);
+}
+
 CdcObjStore *
 cdc_objstore_create(CdcSink *sink, const CdcSinkConfig *config,
-					const CdcObjParams *params,
-					void (*put) (CdcSink *sink, CdcObject *object))
+					const CdcObjParams *params, const CdcObjTransport *transport)
 {
 	CdcObjStore *store = calloc(1, sizeof(CdcObjStore));
-	struct timespec now;
+	uint64		writer = config->writer;
 
 	if (store == NULL)
 		return NULL;
 	store->sink = sink;
-	store->put = put;
+	store->transport = transport;
 	store->params = *params;
+	store->part_size = choose_part_size(transport, params->file_size);
 	store->bound = config->floor;
-	if (!pg_strong_random(&store->session, sizeof(store->session)))
+	store->known_writer = writer != 0;
+	if (writer == 0 && !pg_strong_random(&writer, sizeof(writer)))
 	{
 		free(store);
 		return NULL;
 	}
-
-	/*
-	 * Microseconds first: where files of two sessions have the same bound, as
-	 * after a crash, those of the later one sort later.
-	 */
-	clock_gettime(CLOCK_REALTIME, &now);
-	store->session = (((uint64) now.tv_sec * 1000000 + now.tv_nsec / 1000) << 12) |
-		(store->session & 0xfff);
+	store->session = make_session(writer);
 	return store;
 }
 
@@ -139,16 +169,21 @@ cdc_objstore_session(const CdcObjStore *store)
 	return store->session;
 }
 
-void
-cdc_object_free(CdcObject *object)
+bool
+cdc_objstore_former_session(const CdcObjStore *store, uint64 session)
 {
-	for (uint32 i = 0; i < object->nrefs; i++)
-		cdc_batch_unref(object->refs[i].batch);
-	cdc_compressor_free(object->compressor);
-	free(object->refs);
-	free(object->rows);
-	free(object->text);
-	free(object);
+	return store->known_writer && session < store->session &&
+		((session ^ store->session) & SESSION_WRITER_MASK) == 0;
+}
+
+/* Gives up an object that is not going to be put. */
+static void
+drop_object(CdcObjStore *store, CdcObject *object)
+{
+	if (object->started)
+		store->transport->drop(store->sink, object);
+	else
+		cdc_object_free(object);
 }
 
 void
@@ -157,7 +192,7 @@ cdc_objstore_destroy(CdcObjStore *store)
 	for (int i = 0; i < store->nopen; i++)
 	{
 		store->open[i]->topic->sink_data = NULL;
-		cdc_object_free(store->open[i]);
+		drop_object(store, store->open[i]);
 	}
 	free(store->open);
 	free(store->cut);
@@ -180,7 +215,26 @@ data_ext(const CdcObjStore *store)
 	return ".ndjson";
 }
 
-static void cut_objects(CdcObjStore *store, const CdcTopic *upto, const CdcHlc *limit);
+static bool
+make_open_room(CdcObjStore *store)
+{
+	int			maxopen = Max(store->maxopen * 2, 16);
+	CdcObject **open;
+	CdcObject **cut;
+
+	if (store->nopen < store->maxopen)
+		return true;
+	open = realloc(store->open, sizeof(CdcObject *) * maxopen);
+	if (open == NULL)
+		return false;
+	store->open = open;
+	cut = realloc(store->cut, sizeof(CdcObject *) * maxopen);
+	if (cut == NULL)
+		return false;
+	store->cut = cut;
+	store->maxopen = maxopen;
+	return true;
+}
 
 /* The open object of a topic, a new one if there is none; NULL: no memory. */
 static CdcObject *
@@ -191,38 +245,12 @@ open_object(CdcObjStore *store, CdcTopic *topic)
 
 	if (object != NULL)
 		return object;
-	if (store->params.compression != CDC_COMPRESS_NONE &&
-		store->nopen >= MAX_COMPRESSORS)
-		cut_objects(store, NULL, NULL);
-	if (store->nopen == store->maxopen)
-	{
-		int			maxopen = Max(store->maxopen * 2, 16);
-		CdcObject **open = realloc(store->open, sizeof(CdcObject *) * maxopen);
-		CdcObject **cut;
-
-		if (open == NULL)
-			return NULL;
-		store->open = open;
-		cut = realloc(store->cut, sizeof(CdcObject *) * maxopen);
-		if (cut == NULL)
-			return NULL;
-		store->cut = cut;
-		store->maxopen = maxopen;
-	}
-	object = calloc(1, sizeof(CdcObject));
+	if (!make_open_room(store))
+		return NULL;
+	object = cdc_object_create(topic, store->params.compression);
 	if (object == NULL)
 		return NULL;
-	if (store->params.compression != CDC_COMPRESS_NONE)
-	{
-		object->compressor = cdc_compressor_create(store->params.compression);
-		if (object->compressor == NULL)
-		{
-			free(object);
-			return NULL;
-		}
-	}
-	object->topic = topic;
-	object->newlines = true;
+	object->serial = store->next_serial++;
 	object->bound = store->bound;
 	name.bound = store->bound;
 	name.session = store->session;
@@ -237,54 +265,6 @@ open_object(CdcObjStore *store, CdcTopic *topic)
 	return object;
 }
 
-/* Takes one row; false: no memory, nothing has changed. */
-static bool
-add_row(CdcObject *object, CdcBatch *batch, const CdcMessage *msg)
-{
-	if (object->compressor == NULL && object->nrows == object->maxrows)
-	{
-		uint32		maxrows = Max(object->maxrows * 2, 64);
-		CdcObjRow  *rows = realloc(object->rows, sizeof(CdcObjRow) * maxrows);
-
-		if (rows == NULL)
-			return false;
-		object->rows = rows;
-		object->maxrows = maxrows;
-	}
-	if (object->nrefs == 0 || object->refs[object->nrefs - 1].batch != batch)
-	{
-		if (object->nrefs == object->maxrefs)
-		{
-			uint32		maxrefs = Max(object->maxrefs * 2, 8);
-			CdcObjRef  *refs = realloc(object->refs, sizeof(CdcObjRef) * maxrefs);
-
-			if (refs == NULL)
-				return false;
-			object->refs = refs;
-			object->maxrefs = maxrefs;
-		}
-		cdc_batch_ref(batch);
-		object->refs[object->nrefs].batch = batch;
-		object->refs[object->nrefs].nrows = 0;
-		object->nrefs++;
-	}
-	if (object->compressor == NULL)
-	{
-		object->rows[object->nrows].data = cdc_msg_value(batch, msg);
-		object->rows[object->nrows++].len = msg->val_len;
-	}
-	else if (!cdc_compressor_add(object->compressor, cdc_msg_value(batch, msg), msg->val_len) ||
-			 !cdc_compressor_add(object->compressor, "\n", 1))
-		object->failed = true;
-	object->refs[object->nrefs - 1].nrows++;
-	object->nmsgs++;
-	object->bytes += (uint64) msg->val_len + 1;
-	object->payload += msg->val_len;
-	if (msg->key_len != CDC_LEN_NULL)
-		object->payload += msg->key_len;
-	return true;
-}
-
 static int
 by_schema_version(const void *a, const void *b)
 {
@@ -294,31 +274,6 @@ by_schema_version(const void *a, const void *b)
 	if (x->topic->schema_version != y->topic->schema_version)
 		return x->topic->schema_version < y->topic->schema_version ? -1 : 1;
 	return strcmp(x->name, y->name);
-}
-
-/*
- * Ends the compression of a file that is cut.  False: no memory, and as the
- * stream cannot be taken up again the rows have to come again.
- */
-static bool
-finish_object(CdcObject *object)
-{
-	size_t		len;
-
-	if (object->compressor == NULL)
-		return true;
-	if (object->failed ||
-		!cdc_compressor_finish(object->compressor, &object->text, &len) ||
-		len > PG_UINT32_MAX ||
-		(object->rows = malloc(sizeof(CdcObjRow))) == NULL)
-		return false;
-	cdc_compressor_free(object->compressor);
-	object->compressor = NULL;
-	object->rows[0].data = object->text;
-	object->rows[0].len = (uint32) len;
-	object->nrows = 1;
-	object->newlines = false;
-	return true;
 }
 
 /*
@@ -351,78 +306,126 @@ cut_objects(CdcObjStore *store, const CdcTopic *upto, const CdcHlc *limit)
 		CdcObject  *object = store->cut[i];
 
 		object->topic->sink_data = NULL;
-		if (store->sink->broken || !finish_object(object))
+		if (store->sink->broken || !cdc_object_finish(object, &store->memory))
 		{
 			/* a later one must not overtake it: none is put any more */
 			if (!store->sink->broken)
 				cdc_sink_trouble(store->sink, "out of memory");
 			store->sink->broken = true;
-			cdc_object_free(object);
+			drop_object(store, object);
 			continue;
 		}
-		store->nput++;
-		store->put(store->sink, object);
+		store->nbusy++;
+		store->transport->put(store->sink, object);
 	}
 }
 
-/* One more message of the batch is taken: with the first, its bytes count. */
+/* Hands the full part of an object to the transport. */
 static void
-taken(CdcObjStore *store, CdcBatch *batch)
+send_part(CdcObjStore *store, CdcObject *object)
 {
-	if (batch->nsubmitted++ == 0)
-		store->held += batch->buf.len;
+	CdcObjPart *part = cdc_object_next_part(object, &store->memory);
+
+	if (part == NULL)
+		return;					/* shows when the object is cut */
+	object->started = true;
+	store->nbusy++;
+	store->transport->part(store->sink, part);
 }
 
-/* Acknowledges n messages and forgets the bytes of a batch that is through. */
+/* What the feed is to know of our memory. */
 static void
-ack(CdcObjStore *store, CdcBatch *batch, uint32 n)
+tell_memory(CdcObjStore *store)
 {
-	cdc_batch_ack(batch, n);
-	if (batch->nacked == batch->nmsgs)
-		store->held -= batch->buf.len;
+	store->sink->own_bytes = store->memory.own;
 }
 
-/* What file_size is about: bytes of the file, as far as they are known. */
-static int64
-object_size(const CdcObject *object)
+void
+cdc_objstore_relieve(CdcObjStore *store)
 {
-	return object->compressor ? cdc_compressor_size(object->compressor) : object->bytes;
+	bool		sent = false;
+
+	/* what is on its way will make room */
+	if (store->sink->broken || store->nbusy > 0)
+		return;
+	for (int i = 0; i < store->nopen && store->part_size > 0; i++)
+	{
+		if (cdc_object_tail_size(store->open[i]) < store->transport->part_min)
+			continue;
+		send_part(store, store->open[i]);
+		sent = true;
+	}
+	if (!sent)
+		cut_objects(store, NULL, NULL);
+	tell_memory(store);
+}
+
+/*
+ * Takes the next message of a batch, which may be gone when this returns;
+ * false: no memory.
+ */
+static bool
+take_message(CdcObjStore *store, CdcBatch *batch)
+{
+	uint32		index = batch->nsubmitted;
+	const CdcMessage *msg = &batch->msgs[index];
+	CdcTopic   *topic = msg->topic;
+	CdcObject  *object;
+
+	/* with its first message, the bytes of a batch count */
+	if (index == 0)
+		store->memory.held += batch->buf.len;
+
+	/* A message without a value would be an empty line: no row. */
+	if ((msg->flags & CDC_MSG_SKIP) || msg->val_len == CDC_LEN_NULL)
+	{
+		batch->nsubmitted++;
+		store->memory.held -= cdc_batch_release(batch, 1);
+		cdc_batch_ack(batch, 1);
+		return true;
+	}
+	object = open_object(store, topic);
+	batch->nsubmitted++;
+	if (object == NULL || !cdc_object_add(object, batch, index, &store->memory))
+	{
+		batch->nsubmitted--;
+		if (index == 0)
+			store->memory.held -= batch->buf.len;
+		return false;
+	}
+	if (cdc_object_size(object) >= store->params.file_size ||
+		(store->part_size > 0 && object->nparts >= store->transport->max_parts))
+		cut_objects(store, topic, NULL);
+	else if (store->part_size > 0 &&
+			 cdc_object_tail_size(object) >= store->part_size)
+		send_part(store, object);
+	return true;
 }
 
 void
 cdc_objstore_submit(CdcObjStore *store, CdcBatch *batch)
 {
-	size_t		limit = (size_t) cdc_feed_memory * 1024 / 2;
+	size_t		limit = hold_limit();
 
-	/* All that counts as held is on its way by then; wait for it. */
-	if (store->held >= limit && store->nput > 0)
-		return;
-	while (batch->nsubmitted < batch->nmsgs)
+	if (store->memory.held >= limit)
 	{
-		const CdcMessage *msg = &batch->msgs[batch->nsubmitted];
-		CdcObject  *object;
-
-		/* A message without a value would be an empty line: no row. */
-		if ((msg->flags & CDC_MSG_SKIP) || msg->val_len == CDC_LEN_NULL)
-		{
-			taken(store, batch);
-			ack(store, batch, 1);
-			continue;
-		}
-		object = open_object(store, msg->topic);
-		if (object == NULL || !add_row(object, batch, msg))
+		cdc_objstore_relieve(store);
+		if (store->memory.held >= limit && store->nbusy > 0)
+			return;
+	}
+	while (batch->nsubmitted < batch->nmsgs && !store->sink->broken)
+	{
+		if (!take_message(store, batch))
 		{
 			/* what is open may free some when it is done */
 			cdc_sink_trouble(store->sink, "out of memory");
 			cut_objects(store, NULL, NULL);
-			return;
+			break;
 		}
-		taken(store, batch);
-		if (object_size(object) >= store->params.file_size)
-			cut_objects(store, msg->topic, NULL);
 	}
-	if (store->held >= limit)
-		cut_objects(store, NULL, NULL);
+	if (store->memory.held >= limit)
+		cdc_objstore_relieve(store);
+	tell_memory(store);
 }
 
 void
@@ -430,6 +433,7 @@ cdc_objstore_flush(CdcObjStore *store, CdcHlc floor)
 {
 	cut_objects(store, NULL, NULL);
 	raise_bound(store, floor);
+	tell_memory(store);
 }
 
 bool
@@ -437,23 +441,21 @@ cdc_objstore_resolved(CdcObjStore *store, const char *payload, size_t len,
 					  CdcHlc r)
 {
 	CdcObject  *object;
+	char	   *text;
 
 	if (store->nresolved >= MAX_RESOLVED)
 		return false;
-	object = calloc(1, sizeof(CdcObject));
+	object = cdc_object_create(NULL, CDC_COMPRESS_NONE);
 	if (object == NULL)
 		return false;
-	object->rows = malloc(sizeof(CdcObjRow));
-	object->text = malloc(Max(len, 1));
-	if (object->rows == NULL || object->text == NULL)
+	text = malloc(Max(len, 1));
+	if (text == NULL || !cdc_object_add_text(object, text, len))
 	{
 		cdc_object_free(object);
 		return false;
 	}
-	memcpy(object->text, payload, len);
-	object->rows[0].data = object->text;
-	object->rows[0].len = (uint32) len;
-	object->nrows = 1;
+	memcpy(text, payload, len);
+	object->serial = store->next_serial++;
 	cdc_objname_resolved(object->name, r, store->params.partition);
 
 	/*
@@ -462,9 +464,25 @@ cdc_objstore_resolved(CdcObjStore *store, const char *payload, size_t len,
 	 */
 	cut_objects(store, NULL, &r);
 	raise_bound(store, r);
+	if (store->sink->broken)
+	{
+		/* one of those before it is lost: not now, and not by this sink */
+		cdc_object_free(object);
+		return false;
+	}
 	store->nresolved++;
-	store->put(store->sink, object);
+	store->transport->put(store->sink, object);
 	return true;
+}
+
+void
+cdc_objstore_part_done(CdcObjStore *store, CdcObjPart *part)
+{
+	if (!part->last)
+		store->nbusy--;
+	store->sink->progress++;
+	cdc_object_release(part, &store->memory);
+	tell_memory(store);
 }
 
 void
@@ -474,11 +492,14 @@ cdc_objstore_done(CdcObjStore *store, CdcObject *object)
 		store->nresolved--;
 	else
 	{
-		store->nput--;
+		store->nbusy--;
 		store->sink->sent_messages += object->nmsgs;
 		store->sink->sent_bytes += object->payload;
+		for (uint32 i = 0; i < object->nparts; i++)
+			cdc_object_release(object->parts[i], &store->memory);
 		for (uint32 i = 0; i < object->nrefs; i++)
-			ack(store, object->refs[i].batch, object->refs[i].nrows);
+			cdc_batch_ack(object->refs[i].batch, object->refs[i].nrows);
+		tell_memory(store);
 	}
 	cdc_object_free(object);
 }

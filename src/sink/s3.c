@@ -2,16 +2,10 @@
  * s3.c
  *		The S3 sink: s3://bucket/path.
  *
- * objstore.c says which rows go into which object and what is acknowledged;
- * this file brings the objects to the store.  Each is one PUT of the bytes
- * where they are, so it is there whole or not at all, and is repeated until
- * the store has answered with success.
- *
- * Objects of different tables go at the same time.  Those of one table go one
- * after the other, so that after a crash no newer row is there without the
- * older ones of its key, and no newer schema version before an older one.  A
- * RESOLVED object waits for everything before it.  While there is trouble one
- * request at a time finds out whether it is over.
+ * objstore.c says which rows go into which object and what is acknowledged,
+ * upload.c in which order requests are made; this file says what these look
+ * like and is the sink's face to the feed.  An object is one PUT, or a
+ * multipart upload, so it is there whole or not at all.
  *
  * Runs: lane worker, main thread (nothing blocks); check: backends; probe:
  * probe worker.
@@ -23,15 +17,16 @@
 #include "sink/objstore.h"
 #include "sink/s3_config.h"
 #include "sink/s3_request.h"
+#include "sink/sigv4.h"
+#include "sink/upload.h"
 #include "utils/memutils.h"
 
-#define MAX_PARALLEL	8
+/* What the stores ask of a multipart upload. */
+#define MIN_PART		(5 * 1024 * 1024)
+#define MAX_PARTS		10000
 
-/* So far from the head of the queue an object is looked for that may go. */
-#define LOOK_AHEAD		64
-
-#define FIRST_DELAY_MS	100
-#define MAX_DELAY_MS	30000
+#define MAX_UPLOAD_ID	2048
+#define QUERY_SIZE		(MAX_UPLOAD_ID * 3 + 64)
 
 /* Written and removed when a feed is created; sorts before all others. */
 #define PROBE_NAME		".cdc_sink-probe"
@@ -42,11 +37,8 @@ typedef struct S3Sink
 	MemoryContext cxt;			/* of config */
 	CdcS3Config *config;
 	CdcObjStore *store;
+	CdcUploader *uploader;
 	CdcHttp    *http;
-	dlist_head	queue;			/* CdcObject, in the order they were put */
-	int			nactive;		/* with a request under way */
-	int			delay_ms;		/* 0: no trouble */
-	int64		not_before;		/* no request before, by cdc_http_now_ms() */
 } S3Sink;
 
 static const char *const options_known[] = {"compression", NULL};
@@ -74,7 +66,7 @@ open_http(const CdcS3Config *config, int64 job_id)
 
 	memset(&http, 0, sizeof(http));
 	http.job_id = job_id;
-	http.max_connections = MAX_PARALLEL;
+	http.max_connections = CDC_UPLOAD_PARALLEL;
 	http.insecure = config->insecure;
 	http.secrets = secrets;
 	return cdc_http_open(&http);
@@ -115,11 +107,14 @@ static bool
 probe_request(Probe *probe, const char *method, int timeout_ms)
 {
 	static const CdcHttpSlice body = {"probe\n", 6};
-	int			nslices = strcmp(method, "PUT") == 0 ? 1 : 0;
+	bool		put = strcmp(method, "PUT") == 0;
+	CdcS3Request request = {
+		.method = method, .name = PROBE_NAME, .creates = put, .slices = &body,
+		.nslices = put ? 1 : 0, .done = probe_done, .arg = probe,
+	};
 
 	probe->answered = probe->ok = false;
-	if (cdc_s3_start(probe->http, probe->config, method, PROBE_NAME,
-					 &body, nslices, probe_done, probe) == NULL)
+	if (cdc_s3_start(probe->http, probe->config, &request) == NULL)
 		strlcpy(probe->error, "out of memory", probe->error_size);
 	else if (!cdc_http_wait(probe->http, timeout_ms) || !probe->answered)
 		snprintf(probe->error, probe->error_size, "bucket \"%s\" at %s did not answer within %d ms",
@@ -160,125 +155,194 @@ s3_probe(const CdcSinkConfig *config, int timeout_ms, char *error, size_t error_
 }
 
 /* ----------------------------------------------------------------
- *						objects on their way
+ *						the dialect
  * ----------------------------------------------------------------
  */
 
-/* No request for a while, twice as long as the last time. */
-static void
-back_off(S3Sink *s3, int64 retry_after_ms)
+/* Body of a commit: the parts with their tags.  NULL: no memory. */
+static char *
+list_parts(const CdcObject *object)
 {
-	int64		now = cdc_http_now_ms();
+	static const char head[] = "<CompleteMultipartUpload>";
+	static const char tail[] = "</CompleteMultipartUpload>";
+	size_t		size = sizeof(head) + sizeof(tail);
+	char	   *body;
+	char	   *p;
 
-	/* what was under way when it began does not count anew */
-	if (now >= s3->not_before)
-		s3->delay_ms = Min(Max(s3->delay_ms * 2, FIRST_DELAY_MS), MAX_DELAY_MS);
-	s3->not_before = Max(s3->not_before,
-						 now + Min(Max(s3->delay_ms, retry_after_ms), MAX_DELAY_MS));
-	cdc_http_wake_in(s3->http, s3->not_before - now);
-}
-
-static void
-upload_done(void *arg, const CdcHttpReply *reply)
-{
-	CdcObject  *object = arg;
-	S3Sink	   *s3 = object->owner;
-
-	object->call = NULL;
-	s3->nactive--;
-	if (cdc_s3_succeeded(reply))
+	for (uint32 i = 0; i < object->nparts; i++)
 	{
-		s3->delay_ms = 0;
-		s3->not_before = 0;
-		cdc_sink_healthy(&s3->base);
-		dlist_delete(&object->node);
-		cdc_objstore_done(s3->store, object);
+		if (object->parts[i]->tag != NULL)
+			size += strlen(object->parts[i]->tag) * strlen("&quot;") + 80;
 	}
-	else
+	body = malloc(size);
+	if (body == NULL)
+		return NULL;
+	p = stpcpy(body, head);
+	for (uint32 i = 0; i < object->nparts; i++)
 	{
-		char		text[CDC_SINK_ERROR_SIZE];
+		const char *tag = object->parts[i]->tag;
 
-		cdc_s3_explain(s3->http, s3->config, reply, text, sizeof(text));
-		cdc_sink_trouble(&s3->base, "could not write to %s", text);
-		back_off(s3, reply->retry_after_ms);
-	}
-}
-
-static bool
-start_upload(S3Sink *s3, CdcObject *object)
-{
-	CdcHttpSlice *slices;
-	int			n = 0;
-
-	slices = malloc(sizeof(CdcHttpSlice) * ((size_t) object->nrows * 2 + 1));
-	if (slices == NULL)
-		return false;
-	for (uint32 i = 0; i < object->nrows; i++)
-	{
-		slices[n].data = object->rows[i].data;
-		slices[n++].len = object->rows[i].len;
-		if (object->newlines)
+		if (tag == NULL)
+			continue;			/* the last one, which is empty */
+		p += sprintf(p, "<Part><PartNumber>%u</PartNumber><ETag>", i + 1);
+		for (; *tag; tag++)
 		{
-			slices[n].data = "\n";
-			slices[n++].len = 1;
+			if (*tag == '"')
+				p = stpcpy(p, "&quot;");
+			else if (*tag == '<')
+				p = stpcpy(p, "&lt;");
+			else if (*tag == '&')
+				p = stpcpy(p, "&amp;");
+			else
+				*p++ = *tag;
 		}
+		p = stpcpy(p, "</ETag></Part>");
 	}
-	object->owner = s3;
-	object->call = cdc_s3_start(s3->http, s3->config, "PUT", object->name,
-								slices, n, upload_done, object);
-	free(slices);
-	if (object->call == NULL)
-		return false;
-	s3->nactive++;
-	return true;
+	strcpy(p, tail);
+	return body;
 }
 
-/* May it go before all in front of it in the queue has arrived? */
-static bool
-may_overtake(S3Sink *s3, CdcObject *object)
+static CdcHttpCall *
+dialect_start(CdcSink *sink, const CdcUploadRequest *request,
+			  CdcHttpDone done, void *arg)
 {
-	const char *topic = cdc_object_topic(object);
-	dlist_iter	iter;
+	S3Sink	   *s3 = (S3Sink *) sink;
+	CdcUpload  *upload = request->upload;
+	CdcHttpSlice body;
+	CdcS3Request r = {
+		.name = upload->object->name, .slices = request->slices,
+		.nslices = request->nslices, .done = done, .arg = arg,
+	};
+	char		id[MAX_UPLOAD_ID * 3 + 1] = "";
+	char		query[QUERY_SIZE];
 
-	dlist_foreach(iter, &s3->queue)
+	if (upload->id != NULL && !cdc_sigv4_escape(id, sizeof(id), upload->id, false))
+		return NULL;
+	snprintf(query, sizeof(query), "uploadId=%s", id);
+	switch (request->step)
 	{
-		CdcObject  *other = dlist_container(CdcObject, node, iter.cur);
-		const char *other_topic = cdc_object_topic(other);
-
-		if (other == object)
-			return true;
-		if (topic == NULL || (other_topic != NULL && strcmp(other_topic, topic) == 0))
-			return false;
+		case CDC_UPLOAD_PUT:
+			r.method = "PUT";
+			r.creates = true;
+			break;
+		case CDC_UPLOAD_BEGIN:
+			r.method = "POST";
+			r.query = "uploads=";
+			r.creates = true;
+			break;
+		case CDC_UPLOAD_PART:
+			r.method = "PUT";
+			snprintf(query, sizeof(query), "partNumber=%u&uploadId=%s",
+					 request->part->number + 1, id);
+			r.query = query;
+			break;
+		case CDC_UPLOAD_COMMIT:
+			r.method = "POST";
+			r.query = query;
+			upload->body = list_parts(upload->object);
+			if (upload->body == NULL)
+				return NULL;
+			body.data = upload->body;
+			body.len = strlen(upload->body);
+			r.slices = &body;
+			r.nslices = 1;
+			break;
+		case CDC_UPLOAD_CHECK:
+			r.method = "HEAD";
+			break;
+		case CDC_UPLOAD_ABORT:
+			r.method = "DELETE";
+			r.query = query;
+			r.last_will = true;
+			break;
 	}
-	return false;
+	return cdc_s3_start(s3->http, s3->config, &r);
+}
+
+static CdcUploadVerdict
+judge_commit(const CdcHttpReply *reply)
+{
+	/* the answer begins before the outcome is known: 200 says nothing */
+	if (cdc_s3_succeeded(reply) &&
+		strstr(reply->body, "<CompleteMultipartUploadResult") != NULL)
+		return CDC_UPLOAD_OK;
+	if (cdc_s3_error_is(reply, "NoSuchUpload"))
+		return CDC_UPLOAD_GONE;
+	if (cdc_s3_error_is(reply, "InvalidPart") ||
+		cdc_s3_error_is(reply, "InvalidPartOrder") ||
+		cdc_s3_error_is(reply, "EntityTooSmall") ||
+		cdc_s3_error_is(reply, "MalformedXML"))
+		return CDC_UPLOAD_LOST;
+	return CDC_UPLOAD_RETRY;
+}
+
+/* Whoever may write may not always read: then it counts as not there. */
+static CdcUploadVerdict
+judge_check(const CdcObject *object, const CdcHttpReply *reply)
+{
+	char	   *len;
+	bool		same;
+
+	if (reply->status == 404 || reply->status == 403)
+		return CDC_UPLOAD_LOST;
+	if (!cdc_s3_succeeded(reply))
+		return CDC_UPLOAD_RETRY;
+	len = cdc_http_header(reply, "Content-Length");
+	same = len != NULL && strtoull(len, NULL, 10) == object->stored;
+	free(len);
+	return same ? CDC_UPLOAD_OK : CDC_UPLOAD_LOST;
+}
+
+static CdcUploadVerdict
+dialect_judge(CdcSink *sink, const CdcUploadRequest *request, const CdcHttpReply *reply)
+{
+	bool		ok = cdc_s3_succeeded(reply);
+	const char *text;
+	size_t		len;
+
+	switch (request->step)
+	{
+		case CDC_UPLOAD_BEGIN:
+			text = cdc_s3_element(reply->body, "UploadId", &len);
+			if (!ok || text == NULL || len > MAX_UPLOAD_ID)
+				return CDC_UPLOAD_RETRY;
+			request->upload->id = strndup(text, len);
+			return request->upload->id ? CDC_UPLOAD_OK : CDC_UPLOAD_RETRY;
+
+		case CDC_UPLOAD_PART:
+			if (cdc_s3_error_is(reply, "NoSuchUpload"))
+				return CDC_UPLOAD_GONE;
+			if (!ok)
+				return CDC_UPLOAD_RETRY;
+			request->part->tag = cdc_http_header(reply, "ETag");
+			return request->part->tag ? CDC_UPLOAD_OK : CDC_UPLOAD_RETRY;
+
+		case CDC_UPLOAD_COMMIT:
+			return judge_commit(reply);
+
+		case CDC_UPLOAD_CHECK:
+			return judge_check(request->upload->object, reply);
+
+		case CDC_UPLOAD_PUT:
+		case CDC_UPLOAD_ABORT:
+			break;
+	}
+	return ok ? CDC_UPLOAD_OK : CDC_UPLOAD_RETRY;
 }
 
 static void
-start_uploads(S3Sink *s3)
+dialect_explain(CdcSink *sink, const CdcHttpReply *reply, char *dst, size_t size)
 {
-	int			limit = s3->delay_ms > 0 ? 1 : MAX_PARALLEL;
-	int			looked = 0;
-	dlist_iter	iter;
+	S3Sink	   *s3 = (S3Sink *) sink;
 
-	if (s3->nactive >= limit ||
-		(s3->delay_ms > 0 && cdc_http_now_ms() < s3->not_before))
-		return;
-	dlist_foreach(iter, &s3->queue)
-	{
-		CdcObject  *object = dlist_container(CdcObject, node, iter.cur);
-
-		if (s3->nactive >= limit || looked++ >= LOOK_AHEAD)
-			break;
-		if (object->call != NULL || !may_overtake(s3, object))
-			continue;
-		if (!start_upload(s3, object))
-		{
-			cdc_sink_trouble(&s3->base, "out of memory");
-			back_off(s3, -1);
-			break;
-		}
-	}
+	cdc_s3_explain(s3->http, s3->config, reply, dst, size);
 }
+
+static const CdcUploadDialect dialect = {
+	.start = dialect_start,
+	.judge = dialect_judge,
+	.explain = dialect_explain,
+};
 
 /* ----------------------------------------------------------------
  *						the sink
@@ -286,13 +350,30 @@ start_uploads(S3Sink *s3)
  */
 
 static void
+put_part(CdcSink *sink, CdcObjPart *part)
+{
+	cdc_uploader_part(((S3Sink *) sink)->uploader, part);
+}
+
+static void
 put_object(CdcSink *sink, CdcObject *object)
 {
-	S3Sink	   *s3 = (S3Sink *) sink;
-
-	dlist_push_tail(&s3->queue, &object->node);
-	start_uploads(s3);
+	cdc_uploader_put(((S3Sink *) sink)->uploader, object);
 }
+
+static void
+drop_object(CdcSink *sink, CdcObject *object)
+{
+	cdc_uploader_drop(((S3Sink *) sink)->uploader, object);
+}
+
+static const CdcObjTransport transport = {
+	.part_min = MIN_PART,
+	.max_parts = MAX_PARTS,
+	.part = put_part,
+	.put = put_object,
+	.drop = drop_object,
+};
 
 /*
  * Reads the configuration for the sink.  What has become of it since check()
@@ -331,9 +412,8 @@ s3_release(void *arg)
 {
 	S3Sink	   *s3 = arg;
 
-	while (!dlist_is_empty(&s3->queue))
-		cdc_object_free(dlist_container(CdcObject, node,
-										dlist_pop_head_node(&s3->queue)));
+	if (s3->uploader != NULL)
+		cdc_uploader_free(s3->uploader);
 	if (s3->config != NULL)
 		cdc_s3_wipe(s3->config);
 	MemoryContextDelete(s3->cxt);
@@ -353,19 +433,23 @@ s3_open(const CdcSinkConfig *config)
 	s3->base.ops = &cdc_sink_s3;
 	s3->base.job_id = config->job_id;
 	s3->base.event_fd = -1;
-	dlist_init(&s3->queue);
 	read_config(s3, config->uri);
 	if (s3->base.broken)
 		return &s3->base;
-	s3->store = cdc_objstore_create(&s3->base, config, &parsed, put_object);
+	s3->store = cdc_objstore_create(&s3->base, config, &parsed, &transport);
 	s3->http = s3->store ? open_http(s3->config, config->job_id) : NULL;
-	if (s3->http == NULL)
+	s3->uploader = s3->http ? cdc_uploader_create(&s3->base, s3->http, &dialect) : NULL;
+	if (s3->uploader == NULL)
 	{
 		if (s3->store != NULL)
 			cdc_objstore_destroy(s3->store);
-		s3_release(s3);
+		if (s3->http != NULL)
+			cdc_http_close(s3->http, s3_release, s3);
+		else
+			s3_release(s3);
 		return NULL;
 	}
+	cdc_uploader_set_store(s3->uploader, s3->store);
 	s3->base.event_fd = cdc_http_event_fd(s3->http);
 	return &s3->base;
 }
@@ -384,7 +468,7 @@ s3_service(CdcSink *sink)
 	if (s3->base.broken)
 		return;
 	cdc_http_service(s3->http);
-	start_uploads(s3);
+	cdc_uploader_run(s3->uploader);
 }
 
 static void
@@ -392,6 +476,12 @@ s3_flush(CdcSink *sink, CdcHlc floor)
 {
 	if (!sink->broken)
 		cdc_objstore_flush(((S3Sink *) sink)->store, floor);
+}
+
+static void
+s3_relieve(CdcSink *sink)
+{
+	cdc_objstore_relieve(((S3Sink *) sink)->store);
 }
 
 static bool
@@ -413,6 +503,7 @@ s3_close(CdcSink *sink)
 	}
 	cdc_objstore_destroy(s3->store);
 	s3->store = NULL;
+	cdc_uploader_abort(s3->uploader);
 	cdc_http_close(s3->http, s3_release, s3);
 }
 
@@ -429,6 +520,7 @@ const CdcSinkOps cdc_sink_s3 = {
 	.submit = s3_submit,
 	.service = s3_service,
 	.flush = s3_flush,
+	.relieve = s3_relieve,
 	.resolved = s3_resolved,
 	.close = s3_close,
 };

@@ -93,33 +93,33 @@ hash_body(char *hex, const CdcHttpSlice *slices, int nslices)
 
 /* Fills in and signs the headers of a request. */
 static bool
-make_headers(Headers *h, const CdcS3Config *config, const char *method,
+make_headers(Headers *h, const CdcS3Config *config, const CdcS3Request *request,
 			 const char *path, const char *payload_hash)
 {
 	CdcSigv4Request sig;
 	char		date[CDC_SIGV4_DATE_SIZE];
 	char		authorization[HEADER_SIZE];
-	bool		put = strcmp(method, "PUT") == 0;
 
 	cdc_sigv4_date(date, time(NULL));
 	add_header(h, "host", config->host, true);
 	add_header(h, "x-amz-content-sha256", payload_hash, true);
 	add_header(h, "x-amz-date", date, true);
 	add_header(h, "x-amz-security-token", config->session_token, true);
-	if (put)
+	if (request->creates)
 	{
 		add_header(h, "x-amz-server-side-encryption", config->enc_mode, true);
 		add_header(h, "x-amz-server-side-encryption-aws-kms-key-id", config->kms_id, true);
 		add_header(h, "x-amz-storage-class", config->storage_class, true);
-		add_header(h, "content-type", "application/octet-stream", false);
 	}
+	if (request->creates || request->nslices > 0)
+		add_header(h, "content-type", "application/octet-stream", false);
 	if (h->failed)
 		return false;
 
 	memset(&sig, 0, sizeof(sig));
-	sig.method = method;
+	sig.method = request->method;
 	sig.path = path;
-	sig.query = "";
+	sig.query = request->query ? request->query : "";
 	sig.headers = h->signed_ones;
 	sig.nheaders = h->nsigned;
 	sig.payload_hash = payload_hash;
@@ -134,54 +134,81 @@ make_headers(Headers *h, const CdcS3Config *config, const char *method,
 	return !h->failed;
 }
 
-CdcHttpCall *
-cdc_s3_start(CdcHttp *http, const CdcS3Config *config, const char *method,
-			 const char *name, const CdcHttpSlice *slices, int nslices,
-			 CdcHttpDone done, void *arg)
+/*
+ * The URL without its query, malloc'ed, and where its path begins; NULL: no
+ * memory, or the key is too long.
+ */
+static char *
+make_url(const CdcS3Config *config, const char *name, const char **path)
 {
-	CdcHttpRequest request;
-	CdcHttpCall *call = NULL;
-	Headers		headers;
+	const char *scheme = config->https ? "https://" : "http://";
 	char		key[CDC_S3_KEY_MAX + 1];
-	char		escaped[ESCAPED_KEY_SIZE];
-	char		hash[CDC_SHA256_HEX_SIZE] = "UNSIGNED-PAYLOAD";
+	char		escaped[ESCAPED_KEY_SIZE] = "";
+	const char *slash = "/";
 	char	   *url;
-	char	   *path;
 	size_t		size;
-	size_t		len = 0;
 
-	memset(&headers, 0, sizeof(headers));
-	if (snprintf(key, sizeof(key), "%s%s", config->prefix, name) >= sizeof(key) ||
-		!cdc_sigv4_escape(escaped, sizeof(escaped), key, true))
+	if (name != NULL &&
+		(snprintf(key, sizeof(key), "%s%s", config->prefix, name) >= sizeof(key) ||
+		 !cdc_sigv4_escape(escaped, sizeof(escaped), key, true)))
 		return NULL;
-	size = strlen("https://") + strlen(config->host) + strlen(config->base) + 1 +
+	if (name == NULL && config->base[0] != '\0')
+		slash = "";
+	size = strlen(scheme) + strlen(config->host) + strlen(config->base) + 1 +
 		strlen(escaped) + 1;
 	url = malloc(size);
 	if (url == NULL)
 		return NULL;
-	snprintf(url, size, "http%s://%s%s/%s", config->https ? "s" : "", config->host,
-			 config->base, escaped);
-	path = url + strlen(config->https ? "https://" : "http://") + strlen(config->host);
+	snprintf(url, size, "%s%s%s%s%s", scheme, config->host, config->base, slash, escaped);
+	*path = url + strlen(scheme) + strlen(config->host);
+	return url;
+}
 
-	for (int i = 0; i < nslices; i++)
-		len += slices[i].len;
-	if ((config->https || len > MAX_SIGNED_BODY || hash_body(hash, slices, nslices)) &&
-		make_headers(&headers, config, method, path, hash))
+CdcHttpCall *
+cdc_s3_start(CdcHttp *http, const CdcS3Config *config, const CdcS3Request *request)
+{
+	CdcHttpRequest r;
+	CdcHttpCall *call = NULL;
+	Headers		headers;
+	char		hash[CDC_SHA256_HEX_SIZE] = "UNSIGNED-PAYLOAD";
+	const char *path;
+	char	   *url = make_url(config, request->name, &path);
+	char	   *full = NULL;
+	size_t		len = 0;
+
+	memset(&headers, 0, sizeof(headers));
+	if (url != NULL && request->query != NULL)
 	{
-		memset(&request, 0, sizeof(request));
-		request.method = method;
-		request.url = url;
-		request.headers = (const char *const *) headers.lines;
-		request.slices = slices;
-		request.nslices = nslices;
-		request.connect_timeout_ms = CONNECT_TIMEOUT_MS;
-		request.timeout_ms = BASE_TIMEOUT_MS + (int) Min(len / BYTES_PER_MS, 3600 * 1000);
-		request.stall_timeout_ms = STALL_TIMEOUT_MS;
-		request.done = done;
-		request.arg = arg;
-		call = cdc_http_start(http, &request);
+		size_t		size = strlen(url) + 1 + strlen(request->query) + 1;
+
+		full = malloc(size);
+		if (full != NULL)
+			snprintf(full, size, "%s?%s", url, request->query);
+	}
+	for (int i = 0; i < request->nslices; i++)
+		len += request->slices[i].len;
+	if (url != NULL && (request->query == NULL || full != NULL) &&
+		(config->https || len > MAX_SIGNED_BODY ||
+		 hash_body(hash, request->slices, request->nslices)) &&
+		make_headers(&headers, config, request, path, hash))
+	{
+		memset(&r, 0, sizeof(r));
+		r.method = request->method;
+		r.url = full ? full : url;
+		r.headers = (const char *const *) headers.lines;
+		r.slices = request->slices;
+		r.nslices = request->nslices;
+		r.last_will = request->last_will;
+		r.connect_timeout_ms = CONNECT_TIMEOUT_MS;
+		r.timeout_ms = BASE_TIMEOUT_MS + (int) Min(len / BYTES_PER_MS, 3600 * 1000);
+		r.stall_timeout_ms = STALL_TIMEOUT_MS;
+		r.max_body = request->max_body;
+		r.done = request->done;
+		r.arg = request->arg;
+		call = cdc_http_start(http, &r);
 	}
 	free_headers(&headers);
+	free(full);
 	free(url);
 	return call;
 }
@@ -192,18 +219,15 @@ cdc_s3_succeeded(const CdcHttpReply *reply)
 	return reply->status >= 200 && reply->status < 300 && reply->complete;
 }
 
-/* Text of the first element of that name; NULL: there is none. */
-static const char *
-element(const CdcHttpReply *reply, const char *name, size_t *len)
+const char *
+cdc_s3_element(const char *from, const char *name, size_t *len)
 {
-	char		tag[32];
+	char		tag[64];
 	const char *start;
 	const char *end;
 
-	if (reply->body == NULL)
-		return NULL;
 	snprintf(tag, sizeof(tag), "<%s>", name);
-	start = strstr(reply->body, tag);
+	start = strstr(from, tag);
 	if (start == NULL)
 		return NULL;
 	start += strlen(tag);
@@ -212,6 +236,15 @@ element(const CdcHttpReply *reply, const char *name, size_t *len)
 		return NULL;
 	*len = end - start;
 	return start;
+}
+
+bool
+cdc_s3_error_is(const CdcHttpReply *reply, const char *code)
+{
+	size_t		len;
+	const char *text = cdc_s3_element(reply->body, "Code", &len);
+
+	return text != NULL && len == strlen(code) && memcmp(text, code, len) == 0;
 }
 
 void
@@ -229,9 +262,9 @@ cdc_s3_explain(CdcHttp *http, const CdcS3Config *config,
 				 reply->error[0] != '\0' ? reply->error : "no answer");
 		return;
 	}
-	if ((text = element(reply, "Code", &len)) != NULL)
+	if ((text = cdc_s3_element(reply->body, "Code", &len)) != NULL)
 		cdc_http_clean(http, code, sizeof(code), text, len);
-	if ((text = element(reply, "Message", &len)) != NULL)
+	if ((text = cdc_s3_element(reply->body, "Message", &len)) != NULL)
 		cdc_http_clean(http, message, sizeof(message), text, len);
 	snprintf(dst, size, "bucket \"%s\" at %s: %s%sHTTP status %d%s%s%s",
 			 config->bucket, config->host,

@@ -13,17 +13,39 @@
 #include "sink/http.h"
 #include "sink/s3_config.h"
 
+typedef struct CdcS3Request
+{
+	const char *method;
+	const char *name;			/* of the object, below the sink's path; NULL:
+								 * the bucket itself */
+	const char *query;			/* escaped, sorted by name; NULL: none */
+	bool		creates;		/* an object: its class and encryption are told */
+	bool		last_will;		/* see http.h */
+	const CdcHttpSlice *slices; /* body */
+	int			nslices;
+	size_t		max_body;		/* of the answer; 0: CDC_HTTP_BODY_MAX */
+	CdcHttpDone done;
+	void	   *arg;
+} CdcS3Request;
+
 /*
- * Starts a request for the object of that name below the sink's path.
- * The bytes of the slices have to stay, the array does not.  NULL: no memory.
+ * Starts a signed request.  The bytes of the slices have to stay, everything
+ * else is copied.  NULL: no memory.
  */
 extern CdcHttpCall *cdc_s3_start(CdcHttp *http, const CdcS3Config *config,
-								 const char *method, const char *name,
-								 const CdcHttpSlice *slices, int nslices,
-								 CdcHttpDone done, void *arg);
+								 const CdcS3Request *request);
 
 /* Did the store do as it was asked? */
 extern bool cdc_s3_succeeded(const CdcHttpReply *reply);
+
+/* The code of an error, as "NoSuchUpload"? */
+extern bool cdc_s3_error_is(const CdcHttpReply *reply, const char *code);
+
+/*
+ * Text between <name> and the next tag, at or behind "from"; NULL: there is
+ * none, or it is empty.
+ */
+extern const char *cdc_s3_element(const char *from, const char *name, size_t *len);
 
 /*
  * "bucket "b" at host: NoSuchBucket (HTTP 404): The specified ...", in one line

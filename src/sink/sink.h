@@ -53,6 +53,8 @@ typedef struct CdcSinkConfig
 								 * appear in later batches */
 	int			ntopics;
 	CdcHlc		floor;			/* no row submitted is older than this */
+	uint64		writer;			/* of this job in this cluster, in each run the
+								 * same; 0: unknown */
 } CdcSinkConfig;
 
 typedef struct CdcSinkOps
@@ -106,6 +108,12 @@ typedef struct CdcSinkOps
 	void		(*flush) (CdcSink *sink, CdcHlc floor);
 
 	/*
+	 * The feed has no room left: brings away what holds it, unless enough is
+	 * on its way already.  May be NULL: flush() does it.
+	 */
+	void		(*relieve) (CdcSink *sink);
+
+	/*
 	 * Sends a resolved message to every partition of every topic.  Called
 	 * only with everything at or below r acknowledged.  False: busy, call
 	 * again.
@@ -139,6 +147,11 @@ struct CdcSink
 	CdcBatch   *poison_batch;	/* NULL: none; submit() stops there */
 	uint32		poison_index;
 	char		poison_error[CDC_SINK_ERROR_SIZE];
+
+	size_t		own_bytes;		/* rows in memory of its own, in place of those
+								 * whose bytes it has released */
+	uint64		progress;		/* counts what got away without being
+								 * acknowledged yet */
 
 	/* Counters, for pg_stat_changefeed. */
 	uint64		sent_bytes;		/* key and value bytes acknowledged */

@@ -18,12 +18,14 @@
 #include <unistd.h>
 
 #include "access/xact.h"
+#include "access/xlog.h"
 #include "base/compat.h"
 #include "base/err.h"
 #include "base/guc.h"
 #include "base/leave.h"
 #include "base/session.h"
 #include "catalog/job.h"
+#include "common/hashfn.h"
 #include "lib/ilist.h"
 #include "miscadmin.h"
 #include "postmaster/bgworker.h"
@@ -150,6 +152,20 @@ try_open(CdcFeed *feed, const CdcSinkConfig *config)
 	return sink;
 }
 
+/* The same for a job in all its runs, and for no other job anywhere. */
+static uint64
+writer_id(const CdcFeed *feed)
+{
+	struct
+	{
+		uint64		cluster;
+		int64		job_id;
+		uint64		database;
+	}			key = {GetSystemIdentifier(), feed->job_id, MyDatabaseId};
+
+	return hash_bytes_extended((const unsigned char *) &key, sizeof(key), 0);
+}
+
 /* The sink of a feed, if it can be had by now. */
 static void
 open_sink_if_due(CdcFeed *feed, TimestampTz now)
@@ -165,6 +181,7 @@ open_sink_if_due(CdcFeed *feed, TimestampTz now)
 
 	memset(&config, 0, sizeof(config));
 	config.job_id = feed->job_id;
+	config.writer = writer_id(feed);
 	config.uri = feed->uri;
 	config.options = feed->options;
 	config.topics = feed->topics;
@@ -288,12 +305,12 @@ serve_feeds(TimestampTz now)
 	dlist_foreach(iter, &lane.feeds)
 	{
 		CdcFeed    *feed = dlist_container(CdcFeed, node, iter.cur);
-		uint64		acked = feed->acked_rows;
+		uint64		acked = cdc_feed_progress(feed);
 
 		open_sink_if_due(feed, now);
 		cdc_feed_seal(feed);
 		cdc_feed_pump(feed);
-		room |= feed->scan != NULL && feed->acked_rows != acked;
+		room |= feed->scan != NULL && cdc_feed_progress(feed) != acked;
 		if (feed->sink != NULL && feed->sink->poison_batch != NULL)
 			handle_poison(feed, now);
 		if (feed->sink != NULL && feed->sink->broken)
@@ -303,8 +320,13 @@ serve_feeds(TimestampTz now)
 			feed->sink_failures = 0;
 
 		if (feed->mode == CDC_FEED_DETACHED && feed->sink != NULL &&
-			now >= feed->rewind_at && cdc_feed_bytes(feed) < cap / 4)
-			feed->wants_rewind = true;
+			now >= feed->rewind_at)
+		{
+			if (cdc_feed_bytes(feed) < cap / 4)
+				feed->wants_rewind = true;
+			else
+				cdc_feed_relieve(feed);
+		}
 		if (feed->mode == CDC_FEED_ACTIVE && dlist_is_empty(&feed->queue))
 			feed->detaches = 0;
 		if (feed->mode == CDC_FEED_ENDING && dlist_is_empty(&feed->queue))
@@ -412,7 +434,7 @@ void
 lane_wait_for_room(CdcFeed *feed, ReorderBufferTXN *txn)
 {
 	size_t		cap = lane.feed_cap;
-	uint64		acked = feed->acked_rows;
+	uint64		acked = cdc_feed_progress(feed);
 	TimestampTz begin = GetCurrentTimestamp();
 	TimestampTz since = begin;
 
@@ -433,13 +455,12 @@ lane_wait_for_room(CdcFeed *feed, ReorderBufferTXN *txn)
 			feed->waited_us += GetCurrentTimestamp() - begin;
 			return;
 		}
-		if (feed->sink != NULL)
-			cdc_feed_flush(feed);
+		cdc_feed_relieve(feed);
 
 		now = GetCurrentTimestamp();
-		if (feed->acked_rows != acked)
+		if (cdc_feed_progress(feed) != acked)
 		{
-			acked = feed->acked_rows;
+			acked = cdc_feed_progress(feed);
 			since = now;
 		}
 		lane_honour_stops(txn);

@@ -1,0 +1,501 @@
+/*-------------------------------------------------------------------------
+ * upload.c
+ *		Brings the objects of an objstore to a store that is spoken to by
+ *		HTTP; see upload.h.
+ *
+ * Why no row is lost: an object is acknowledged when its PUT or its commit
+ * has succeeded and not before.  The bytes of a part of a large object
+ * are let go of when the store has the part, so if the store forgets the
+ * upload nothing here could send them again: the sink is broken, the feed
+ * goes back to what is acknowledged and decodes them once more.
+ *
+ * A commit whose answer did not come may have been carried out.  It is sent
+ * again; if the store does not know the upload any more, the object's name,
+ * which no other run of any sink has, tells whether it was.
+ *
+ * Runs: lane worker, main thread.  Memory is malloc'ed.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "sink/upload.h"
+
+/* So far from the head of the queue an object is looked for that may go. */
+#define LOOK_AHEAD		64
+
+#define FIRST_DELAY_MS	100
+#define MAX_DELAY_MS	30000
+
+/* Of a Retry-After. */
+#define MAX_WISH_MS		300000
+
+struct CdcUploader
+{
+	CdcSink    *sink;
+	CdcObjStore *store;
+	CdcHttp    *http;
+	const CdcUploadDialect *dialect;
+	dlist_head	queue;			/* CdcObject, in the order they were put */
+	dlist_head	large;			/* CdcUpload that is not simple */
+	dlist_head	parts;			/* CdcObjPart to be sent or on its way */
+	dlist_head	dropped;		/* CdcObject */
+	int			nactive;		/* with a request under way */
+	int			delay_ms;		/* 0: no trouble */
+	int64		not_before;		/* no request before, by cdc_http_now_ms() */
+};
+
+CdcUploader *
+cdc_uploader_create(CdcSink *sink, CdcHttp *http, const CdcUploadDialect *dialect)
+{
+	CdcUploader *up = calloc(1, sizeof(CdcUploader));
+
+	if (up == NULL)
+		return NULL;
+	up->sink = sink;
+	up->http = http;
+	up->dialect = dialect;
+	dlist_init(&up->queue);
+	dlist_init(&up->large);
+	dlist_init(&up->parts);
+	dlist_init(&up->dropped);
+	return up;
+}
+
+void
+cdc_uploader_set_store(CdcUploader *up, CdcObjStore *store)
+{
+	up->store = store;
+}
+
+bool
+cdc_uploader_in_trouble(const CdcUploader *up)
+{
+	return up->delay_ms > 0;
+}
+
+/* ---- answers --------------------------------------------------------- */
+
+/* No request for a while, twice as long as the last time. */
+static void
+back_off(CdcUploader *up, int64 retry_after_ms)
+{
+	int64		now = cdc_http_now_ms();
+
+	/* what was under way when it began does not count anew */
+	if (now >= up->not_before)
+		up->delay_ms = Min(Max(up->delay_ms * 2, FIRST_DELAY_MS), MAX_DELAY_MS);
+	up->not_before = Max(up->not_before,
+						 now + Max(up->delay_ms, Min(retry_after_ms, MAX_WISH_MS)));
+	cdc_http_wake_in(up->http, up->not_before - now);
+}
+
+static void
+all_is_well(CdcUploader *up)
+{
+	up->delay_ms = 0;
+	up->not_before = 0;
+	cdc_sink_healthy(up->sink);
+}
+
+static void
+report(CdcUploader *up, const CdcHttpReply *reply)
+{
+	char		text[CDC_SINK_ERROR_SIZE];
+
+	up->dialect->explain(up->sink, reply, text, sizeof(text));
+	cdc_sink_trouble(up->sink, "could not write to %s", text);
+}
+
+static void
+upload_lost(CdcUploader *up, const CdcHttpReply *reply)
+{
+	report(up, reply);
+	up->sink->broken = true;
+}
+
+static void
+part_is_there(CdcUploader *up, CdcObjPart *part)
+{
+	CdcUpload  *upload = part->object->owner;
+
+	upload->nsent++;
+	dlist_delete(&part->node);
+	cdc_objstore_part_done(up->store, part);
+}
+
+static void
+part_answered(void *arg, const CdcHttpReply *reply)
+{
+	CdcObjPart *part = arg;
+	CdcUpload  *upload = part->object->owner;
+	CdcUploader *up = upload->uploader;
+	CdcUploadRequest request = {CDC_UPLOAD_PART, upload, part, NULL, 0};
+
+	part->call = NULL;
+	up->nactive--;
+	switch (up->dialect->judge(up->sink, &request, reply))
+	{
+		case CDC_UPLOAD_OK:
+			all_is_well(up);
+			part_is_there(up, part);
+			break;
+		case CDC_UPLOAD_RETRY:
+			report(up, reply);
+			back_off(up, reply->retry_after_ms);
+			break;
+		case CDC_UPLOAD_LOST:
+		case CDC_UPLOAD_GONE:
+			upload_lost(up, reply);
+			break;
+	}
+}
+
+static void
+free_upload(CdcUpload *upload)
+{
+	free(upload->id);
+	free(upload->body);
+	free(upload);
+}
+
+/* The object is there under its name. */
+static void
+upload_done(CdcUploader *up, CdcUpload *upload)
+{
+	CdcObject  *object = upload->object;
+
+	dlist_delete(&object->node);
+	if (!upload->simple)
+		dlist_delete(&upload->node);
+	free_upload(upload);
+	cdc_objstore_done(up->store, object);
+}
+
+static void
+upload_answered(void *arg, const CdcHttpReply *reply)
+{
+	CdcUpload  *upload = arg;
+	CdcUploader *up = upload->uploader;
+	CdcUploadRequest request = {upload->step, upload, NULL, NULL, 0};
+	CdcUploadVerdict verdict;
+
+	if (upload->step == CDC_UPLOAD_PUT)
+		request.part = upload->object->parts[0];
+	upload->call = NULL;
+	up->nactive--;
+	verdict = up->dialect->judge(up->sink, &request, reply);
+	free(upload->body);
+	upload->body = NULL;
+
+	/* it may have been heard unless it was refused in so many words */
+	if (upload->step == CDC_UPLOAD_COMMIT && verdict == CDC_UPLOAD_RETRY)
+		upload->committed = true;
+	if (verdict == CDC_UPLOAD_GONE && upload->step == CDC_UPLOAD_COMMIT &&
+		upload->committed)
+	{
+		upload->check = true;
+		return;
+	}
+	switch (verdict)
+	{
+		case CDC_UPLOAD_OK:
+			all_is_well(up);
+			if (upload->step != CDC_UPLOAD_BEGIN)
+				upload_done(up, upload);
+			break;
+		case CDC_UPLOAD_RETRY:
+			report(up, reply);
+			back_off(up, reply->retry_after_ms);
+			break;
+		case CDC_UPLOAD_LOST:
+		case CDC_UPLOAD_GONE:
+			upload_lost(up, reply);
+			break;
+	}
+}
+
+/* ---- requests -------------------------------------------------------- */
+
+static void
+no_memory(CdcUploader *up)
+{
+	cdc_sink_trouble(up->sink, "out of memory");
+	back_off(up, -1);
+}
+
+/* The bytes of a part; the caller frees the array.  NULL: no memory. */
+static CdcHttpSlice *
+part_slices(const CdcObjPart *part, int *nslices)
+{
+	CdcHttpSlice *slices = malloc(sizeof(CdcHttpSlice) * ((size_t) part->nrows * 2 + 1));
+	int			n = 0;
+
+	if (slices == NULL)
+		return NULL;
+	for (uint32 i = 0; i < part->nrows; i++)
+	{
+		slices[n].data = part->rows[i].data;
+		slices[n++].len = part->rows[i].len;
+		if (part->newlines)
+		{
+			slices[n].data = "\n";
+			slices[n++].len = 1;
+		}
+	}
+	*nslices = n;
+	return slices;
+}
+
+static bool
+start_part(CdcUploader *up, CdcUpload *upload, CdcObjPart *part, CdcUploadStep step,
+		   CdcHttpDone done, void *arg, void **call)
+{
+	CdcUploadRequest request = {step, upload, part, NULL, 0};
+	CdcHttpSlice *slices = part_slices(part, &request.nslices);
+
+	if (slices == NULL)
+		return false;
+	request.slices = slices;
+	*call = up->dialect->start(up->sink, &request, done, arg);
+	free(slices);
+	if (*call == NULL)
+		return false;
+	up->nactive++;
+	return true;
+}
+
+static bool
+start_step(CdcUploader *up, CdcUpload *upload, CdcUploadStep step)
+{
+	CdcUploadRequest request = {step, upload, NULL, NULL, 0};
+
+	upload->step = step;
+	if (step == CDC_UPLOAD_PUT)
+		return start_part(up, upload, upload->object->parts[0], step,
+						  upload_answered, upload, &upload->call);
+	upload->call = up->dialect->start(up->sink, &request, upload_answered, upload);
+	if (upload->call == NULL)
+	{
+		free(upload->body);
+		upload->body = NULL;
+		return false;
+	}
+	up->nactive++;
+	return true;
+}
+
+static bool
+may_start(const CdcUploader *up)
+{
+	return up->nactive < (up->delay_ms > 0 ? 1 : CDC_UPLOAD_PARALLEL) &&
+		!up->sink->broken;
+}
+
+/* May it appear before all in front of it in the queue has? */
+static bool
+may_overtake(CdcUploader *up, CdcObject *object)
+{
+	const char *topic = cdc_object_topic(object);
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &up->queue)
+	{
+		CdcObject  *other = dlist_container(CdcObject, node, iter.cur);
+		const char *other_topic = cdc_object_topic(other);
+
+		if (other == object)
+			return true;
+		if (topic == NULL || (other_topic != NULL && strcmp(other_topic, topic) == 0))
+			return false;
+	}
+	return false;
+}
+
+/* Objects that are complete; false: no memory. */
+static bool
+start_complete(CdcUploader *up)
+{
+	int			looked = 0;
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &up->queue)
+	{
+		CdcObject  *object = dlist_container(CdcObject, node, iter.cur);
+		CdcUpload  *upload = object->owner;
+		CdcUploadStep step = CDC_UPLOAD_PUT;
+
+		if (!may_start(up) || looked++ >= LOOK_AHEAD)
+			break;
+		if (upload->call != NULL ||
+			(!upload->simple && upload->nsent < upload->nknown) ||
+			!may_overtake(up, object))
+			continue;
+		if (!upload->simple)
+			step = upload->check ? CDC_UPLOAD_CHECK : CDC_UPLOAD_COMMIT;
+		if (!start_step(up, upload, step))
+			return false;
+	}
+	return true;
+}
+
+/* Large objects without an id, and parts of those with one. */
+static bool
+start_large(CdcUploader *up)
+{
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &up->large)
+	{
+		CdcUpload  *upload = dlist_container(CdcUpload, node, iter.cur);
+
+		if (!may_start(up))
+			return true;
+		if (upload->id == NULL && upload->call == NULL &&
+			!start_step(up, upload, CDC_UPLOAD_BEGIN))
+			return false;
+	}
+	dlist_foreach(iter, &up->parts)
+	{
+		CdcObjPart *part = dlist_container(CdcObjPart, node, iter.cur);
+		CdcUpload  *upload = part->object->owner;
+
+		if (!may_start(up))
+			return true;
+		if (part->call == NULL && upload->id != NULL &&
+			!start_part(up, upload, part, CDC_UPLOAD_PART, part_answered, part,
+						&part->call))
+			return false;
+	}
+	return true;
+}
+
+void
+cdc_uploader_run(CdcUploader *up)
+{
+	if (!may_start(up) ||
+		(up->delay_ms > 0 && cdc_http_now_ms() < up->not_before) ||
+		(dlist_is_empty(&up->queue) && dlist_is_empty(&up->large)) ||
+		(up->dialect->ready != NULL && !up->dialect->ready(up->sink)))
+		return;
+	if (!start_complete(up) || !start_large(up))
+		no_memory(up);
+}
+
+/* ---- the transport --------------------------------------------------- */
+
+/* NULL: no memory, and the sink is broken. */
+static CdcUpload *
+find_upload(CdcUploader *up, CdcObject *object)
+{
+	CdcUpload  *upload = object->owner;
+
+	if (upload != NULL)
+		return upload;
+	upload = calloc(1, sizeof(CdcUpload));
+	if (upload == NULL)
+	{
+		cdc_sink_trouble(up->sink, "out of memory");
+		up->sink->broken = true;
+		return NULL;
+	}
+	upload->uploader = up;
+	upload->object = object;
+	upload->simple = !object->started;
+	object->owner = upload;
+	if (!upload->simple)
+		dlist_push_tail(&up->large, &upload->node);
+	return upload;
+}
+
+static void
+add_part(CdcUploader *up, CdcUpload *upload, CdcObjPart *part)
+{
+	upload->nknown++;
+	dlist_push_tail(&up->parts, &part->node);
+}
+
+void
+cdc_uploader_part(CdcUploader *up, CdcObjPart *part)
+{
+	CdcUpload  *upload = find_upload(up, part->object);
+
+	if (upload == NULL)
+		return;
+	add_part(up, upload, part);
+	cdc_uploader_run(up);
+}
+
+void
+cdc_uploader_put(CdcUploader *up, CdcObject *object)
+{
+	CdcObjPart *last = object->parts[object->nparts - 1];
+	CdcUpload  *upload = find_upload(up, object);
+
+	if (upload == NULL)
+	{
+		dlist_push_tail(&up->dropped, &object->node);
+		return;
+	}
+	upload->complete = true;
+	dlist_push_tail(&up->queue, &object->node);
+	if (!upload->simple && last->bytes > 0)
+		add_part(up, upload, last);
+	cdc_uploader_run(up);
+}
+
+void
+cdc_uploader_drop(CdcUploader *up, CdcObject *object)
+{
+	dlist_push_tail(&up->dropped, &object->node);
+}
+
+/* ---- the end --------------------------------------------------------- */
+
+static void
+abort_answered(void *arg, const CdcHttpReply *reply)
+{
+	/* by then nobody listens */
+}
+
+void
+cdc_uploader_abort(CdcUploader *up)
+{
+	dlist_iter	iter;
+
+	up->store = NULL;
+	if (up->dialect->ready != NULL && !up->dialect->ready(up->sink))
+		return;
+	dlist_foreach(iter, &up->large)
+	{
+		CdcUpload  *upload = dlist_container(CdcUpload, node, iter.cur);
+		CdcUploadRequest request = {CDC_UPLOAD_ABORT, upload, NULL, NULL, 0};
+
+		/* one that may be on the point of appearing is left alone */
+		if (upload->id == NULL ||
+			(upload->call != NULL && upload->step == CDC_UPLOAD_COMMIT))
+			continue;
+		(void) up->dialect->start(up->sink, &request, abort_answered, NULL);
+	}
+}
+
+static void
+free_objects(dlist_head *list)
+{
+	while (!dlist_is_empty(list))
+	{
+		CdcObject  *object = dlist_container(CdcObject, node,
+											 dlist_pop_head_node(list));
+
+		if (object->owner != NULL)
+			free_upload(object->owner);
+		cdc_object_free(object);
+	}
+}
+
+void
+cdc_uploader_free(CdcUploader *up)
+{
+	free_objects(&up->queue);
+	free_objects(&up->dropped);
+	free(up);
+}
