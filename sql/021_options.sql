@@ -54,7 +54,6 @@ SELECT pg_temp.try('enriched_properties = source');
 
 -- known, but not supported
 SELECT pg_temp.try('diff');
-SELECT pg_temp.try('cursor = 1536242855577149065.0000000000');
 SELECT pg_temp.try('envelope = Bare');
 SELECT pg_temp.try('format = avro, confluent_schema_registry = ''http://u:geheim@h''');
 SELECT pg_temp.try('webhook_auth_header = ''Basic geheim''');

@@ -119,6 +119,28 @@ refuse_sinkless(void)
 			 errhint("Name the sink: CREATE CHANGEFEED ... INTO 'kafka://host:9092'.")));
 }
 
+/* What may be in the future and what may not. */
+static void
+check_times(const CdcOptions *options)
+{
+	CdcHlc		now = {cdc_hlc_wall(GetCurrentTimestamp()), 0};
+	CdcHlc		start = options->cursor.hlc.wall != 0 ? options->cursor.hlc : now;
+	char		text[CDC_HLC_TEXT_SIZE];
+	char		start_text[CDC_HLC_TEXT_SIZE];
+
+	if (options->end_time.wall != 0 &&
+		cdc_hlc_cmp(options->end_time, start) <= 0)
+	{
+		cdc_hlc_print(text, options->end_time);
+		cdc_hlc_print(start_text, start);
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("specified end time %s cannot be less than statement time %s",
+						text, start_text),
+				 errhint("Give a time in the future, or a cursor before it.")));
+	}
+}
+
 /* names: list of CdcTargetName; pairs: list of CdcOptionPair */
 static int64
 create_changefeed(List *names, const char *sink, List *pairs)
@@ -139,6 +161,7 @@ create_changefeed(List *names, const char *sink, List *pairs)
 	options = cdc_options_parse(pairs);
 	if (sink == NULL || sink[0] == '\0')
 		refuse_sinkless();
+	check_times(options);
 
 	memset(&def, 0, sizeof(def));
 	def.version = 1;
@@ -169,6 +192,7 @@ create_changefeed(List *names, const char *sink, List *pairs)
 	if (ops->probe != NULL)
 		cdc_probe_sink(&def, sink);
 	(void) cdc_start_request(options->initial_scan != CDC_SCAN_NO);
+	cdc_options_notices(options);
 	if (ops->has_topics)
 		notice_topics(&def);
 

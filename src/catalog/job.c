@@ -27,9 +27,10 @@
 #include "utils/pg_lsn.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
+#include "utils/timestamp.h"
 
 #define NSTATES		(CDC_JOB_FAILED + 1)
-#define NEVENTS		(CDC_EV_ERROR_PAUSE + 1)
+#define NEVENTS		(CDC_EV_EXPIRED + 1)
 
 static const char *const status_names[NSTATES] = {
 	[CDC_JOB_PENDING] = "pending",
@@ -58,6 +59,7 @@ static const uint8 transitions[NSTATES][NEVENTS] = {
 		[CDC_EV_FINISHED] = TO(SUCCEEDED),
 		[CDC_EV_ERROR_FAIL] = TO(FAILED),
 		[CDC_EV_ERROR_PAUSE] = TO(PAUSED),
+		[CDC_EV_EXPIRED] = TO(CANCELED),
 	},
 	[CDC_JOB_RUNNING] = {
 		[CDC_EV_PAUSE] = TO(PAUSE_REQUESTED),
@@ -66,6 +68,7 @@ static const uint8 transitions[NSTATES][NEVENTS] = {
 		[CDC_EV_FINISHED] = TO(SUCCEEDED),
 		[CDC_EV_ERROR_FAIL] = TO(FAILED),
 		[CDC_EV_ERROR_PAUSE] = TO(PAUSED),
+		[CDC_EV_EXPIRED] = TO(CANCELED),
 	},
 	[CDC_JOB_PAUSE_REQUESTED] = {
 		[CDC_EV_PAUSE] = TO(PAUSE_REQUESTED),
@@ -76,12 +79,14 @@ static const uint8 transitions[NSTATES][NEVENTS] = {
 		[CDC_EV_FINISHED] = TO(SUCCEEDED),
 		[CDC_EV_ERROR_FAIL] = TO(FAILED),
 		[CDC_EV_ERROR_PAUSE] = TO(PAUSED),
+		[CDC_EV_EXPIRED] = TO(CANCELED),
 	},
 	[CDC_JOB_PAUSED] = {
 		[CDC_EV_PAUSE] = TO(PAUSED),
 		[CDC_EV_RESUME] = TO(RUNNING),
 		[CDC_EV_CANCEL] = TO(CANCEL_REQUESTED),
 		[CDC_EV_ERROR_FAIL] = TO(FAILED),
+		[CDC_EV_EXPIRED] = TO(CANCELED),
 	},
 	[CDC_JOB_CANCEL_REQUESTED] = {
 		[CDC_EV_CANCEL] = TO(CANCEL_REQUESTED),
@@ -89,6 +94,7 @@ static const uint8 transitions[NSTATES][NEVENTS] = {
 		[CDC_EV_FINISHED] = TO(CANCELED),
 		[CDC_EV_ERROR_FAIL] = TO(CANCELED),
 		[CDC_EV_ERROR_PAUSE] = TO(CANCELED),
+		[CDC_EV_EXPIRED] = TO(CANCELED),
 	},
 	/* canceled, succeeded, failed: nothing leads out */
 };
@@ -460,7 +466,8 @@ cdc_job_list_live(void)
 	static const char sql[] =
 	"SELECT " DEFINITION_COLUMNS ","
 	" j.status, j.owner, s.uri, s.options, c.version, c.resume_lsn, c.hlc_wall,"
-	" c.hlc_logical, c.scan_done, c.high_water_wall, c.high_water_logical"
+	" c.hlc_logical, c.scan_done, c.high_water_wall, c.high_water_logical,"
+	" greatest(j.modified, c.updated_at)"
 	" FROM cdc_sink.job j"
 	" JOIN cdc_sink.checkpoint c USING (job_id)"
 	" JOIN cdc_sink.definition d USING (job_id, version)"
@@ -470,7 +477,7 @@ cdc_job_list_live(void)
 	{
 		COL_STATUS = CDC_DEF_NATTS, COL_OWNER, COL_URI, COL_SECRETS, COL_VERSION, COL_LSN,
 		COL_WALL, COL_LOGICAL, COL_SCAN_DONE, COL_HW_WALL, COL_HW_LOGICAL,
-		NCOLS
+		COL_MODIFIED, NCOLS
 	};
 	MemoryContext caller = CurrentMemoryContext;
 	MemoryContext spi;
@@ -510,6 +517,7 @@ cdc_job_list_live(void)
 		cp->scan_done = DatumGetBool(values[COL_SCAN_DONE]);
 		cp->high_water.wall = DatumGetInt64(values[COL_HW_WALL]);
 		cp->high_water.logical = (uint32) DatumGetInt64(values[COL_HW_LOGICAL]);
+		job->modified = DatumGetTimestampTz(values[COL_MODIFIED]);
 		jobs = lappend(jobs, job);
 	}
 	MemoryContextSwitchTo(spi);

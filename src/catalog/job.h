@@ -43,6 +43,7 @@ typedef enum CdcJobEvent
 	CDC_EV_FINISHED,			/* scan-only feed is done */
 	CDC_EV_ERROR_FAIL,			/* terminal error, on_error=fail */
 	CDC_EV_ERROR_PAUSE,			/* terminal error, on_error=pause */
+	CDC_EV_EXPIRED,				/* gc_protect_expires_after has passed */
 } CdcJobEvent;
 
 extern const char *cdc_job_status_name(CdcJobStatus status);
@@ -133,6 +134,7 @@ typedef struct CdcJob
 	char	  **secrets;		/* values of secret options, likewise */
 	CdcDefinition *definition;	/* version of the checkpoint, or the first */
 	CdcCheckpoint checkpoint;
+	TimestampTz modified;		/* of its rows, the last time */
 } CdcJob;
 
 /*

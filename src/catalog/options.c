@@ -25,6 +25,7 @@
 #define LEAST_MIN_CHECKPOINT_US		10000
 #define COSTLY_INTERVAL_US			500000
 #define DEFAULT_WEBHOOK_TIMEOUT_US	3000000
+#define SHORT_PROTECTION_US			INT64CONST(3600000000)
 
 #define REDACTED	"redacted"
 
@@ -258,6 +259,8 @@ initial_scan(List *pairs)
 			FAIL(errmsg("cannot specify both %s and %s", first, spellings[i]));
 		first = spellings[i];
 	}
+	if (first == NULL && given(pairs, "cursor") != NULL)
+		return CDC_SCAN_NO;
 	if (first == NULL || strcmp(first, "initial_scan") == 0)
 	{
 		value = given(pairs, "initial_scan");
@@ -292,6 +295,9 @@ check_combinations(List *pairs, CdcInitialScan scan)
 			FAIL(errmsg("cannot specify both initial_scan='only' and %s",
 						not_scan_only[i]));
 	}
+	if (scan == CDC_SCAN_ONLY && given(pairs, "cursor") != NULL)
+		FAIL(errmsg("cannot specify both initial_scan='only' and cursor"),
+			 errdetail("PostgreSQL cannot read a table as it was at an earlier moment."));
 	if (strcmp(format, "csv") == 0 && scan != CDC_SCAN_ONLY)
 		FAIL(errmsg("format=csv is only usable with initial_scan_only"));
 	if (strcmp(format, "parquet") == 0 && given(pairs, "topic_in_value") != NULL)
@@ -373,6 +379,46 @@ compare_pairs(const ListCell *a, const ListCell *b)
 				  ((CdcOptionPair *) lfirst(b))->name);
 }
 
+/*
+ * Reads a moment, and puts it into the pair in a form that does not depend on
+ * the time of reading.
+ */
+static CdcMoment
+moment(List *pairs, const char *name)
+{
+	CdcMoment	m = {InvalidXLogRecPtr, {0, 0}};
+	ListCell   *lc;
+
+	foreach(lc, pairs)
+	{
+		CdcOptionPair *pair = lfirst(lc);
+
+		if (strcmp(pair->name, name) == 0)
+		{
+			m = cdc_moment_parse(name, pair->value);
+			pair->value = cdc_moment_print(&m);
+		}
+	}
+	return m;
+}
+
+/* Options about time. */
+static void
+set_times(CdcOptions *options)
+{
+	const char *value;
+	CdcMoment	end;
+
+	options->cursor = moment(options->pairs, "cursor");
+	end = moment(options->pairs, "end_time");
+	if (end.lsn != InvalidXLogRecPtr)
+		FAIL(errmsg("end_time must be a time, not a WAL position"));
+	options->end_time = end.hlc;
+	value = given(options->pairs, "gc_protect_expires_after");
+	options->gc_protect_us = value == NULL ? 0 :
+		cdc_parse_duration("gc_protect_expires_after", value);
+}
+
 static void
 set_secrets(CdcOptions *options)
 {
@@ -417,6 +463,7 @@ cdc_options_parse(List *pairs)
 
 	options->initial_scan = initial_scan(options->pairs);
 	check_combinations(options->pairs, options->initial_scan);
+	set_times(options);
 	check_supported(options->pairs);
 
 	options->encode.format = CDC_FORMAT_JSON;
@@ -480,6 +527,13 @@ cdc_options_notices(const CdcOptions *options)
 	else if (options->min_checkpoint_us < COSTLY_INTERVAL_US)
 		ereport(NOTICE,
 				(errmsg("a min_checkpoint_frequency below 500ms can cost performance")));
+	if (options->gc_protect_us > 0 && options->gc_protect_us < SHORT_PROTECTION_US)
+		ereport(NOTICE,
+				(errmsg("gc_protect_expires_after is short: the changefeed is canceled when it has been paused or stuck for %s",
+						given(options->pairs, "gc_protect_expires_after"))));
+	if (given(options->pairs, "protect_data_from_gc_on_pause") != NULL)
+		ereport(NOTICE,
+				(errmsg("protect_data_from_gc_on_pause is not needed: a paused changefeed always keeps its changes")));
 }
 
 /* ----------------------------------------------------------------

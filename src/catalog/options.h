@@ -9,6 +9,7 @@
 
 #include "postgres.h"
 
+#include "catalog/moment.h"
 #include "encode/encode.h"
 #include "nodes/pg_list.h"
 
@@ -44,6 +45,9 @@ typedef struct CdcOptions
 	CdcEncodeOptions encode;	/* what the encoder needs, as asked for */
 	bool		full_table_name;
 	CdcInitialScan initial_scan;
+	CdcMoment	cursor;			/* send what is behind it; none: see moment.h */
+	CdcHlc		end_time;		/* wall 0: none */
+	int64		gc_protect_us;	/* 0: never given up */
 	bool		resolved;
 	int64		resolved_us;	/* 0: with every checkpoint */
 	int64		min_checkpoint_us;

@@ -224,6 +224,50 @@ cdc_feed_durable_limit(const CdcFeed *feed, CdcHlc *hlc)
 	return hold;
 }
 
+/*
+ * While the initial scan is under way the feed goes on past its end: a row
+ * that is changed meanwhile is sent as that change only, so that leaving it
+ * out would leave the state at the end incomplete.
+ */
+bool
+cdc_feed_check_end(CdcFeed *feed, ReorderBufferTXN *txn)
+{
+	CdcHlc		stamp;
+
+	if (feed->options->end_time.wall == 0 || feed->scan != NULL)
+		return false;
+	stamp = cdc_hlc_next(feed->queued_hlc,
+						 cdc_hlc_wall(cdc_compat_commit_time(txn)));
+	if (cdc_hlc_cmp(stamp, feed->options->end_time) <= 0)
+		return false;
+	cdc_feed_reach_end(feed);
+	return true;
+}
+
+void
+cdc_feed_reach_end(CdcFeed *feed)
+{
+	feed->over = true;
+	feed->over_stored = false;
+	feed->mode = CDC_FEED_ENDING;
+	feed->flush_at = 0;			/* what is queued goes at once */
+	cdc_feed_seal(feed);
+}
+
+bool
+cdc_feed_has_ended(CdcFeed *feed)
+{
+	if (feed->mode != CDC_FEED_ENDING || !dlist_is_empty(&feed->queue))
+		return false;
+	if (!feed->over)
+		return true;
+
+	/* also its last row is written and its last resolved is at the sink */
+	return feed->over_stored && !feed->resolved_pending &&
+		(feed->sink == NULL || feed->ops->settled == NULL ||
+		 feed->ops->settled(feed->sink));
+}
+
 CdcBatch *
 cdc_feed_open_batch(CdcFeed *feed)
 {

@@ -135,8 +135,11 @@ typedef struct CdcFeed
 	char		end_error[CDC_ERROR_SIZE];
 	bool		end_pauses;		/* pause, whatever on_error says */
 	bool		end_fails;		/* fail, whatever on_error says */
+	bool		expired;		/* cancel: gc_protect_expires_after */
 	bool		warned_of_wal;	/* it holds back much */
-	bool		finished;		/* scan-only feed came to its end */
+	bool		finished;		/* it came to its end as it was asked to */
+	bool		over;			/* ENDING because of end_time */
+	bool		over_stored;	/* and its last row says so */
 	bool		visited;		/* seen by the visit under way */
 	bool		committing;		/* its creation was not visible before */
 	XLogRecPtr	check_lsn;		/* end not before the decoder is here */
@@ -202,6 +205,21 @@ extern CdcBatch *cdc_feed_open_batch(CdcFeed *feed);
 
 /* Seals the open batch, if any and not empty. */
 extern void cdc_feed_seal(CdcFeed *feed);
+
+/*
+ * Would this transaction get a stamp behind the feed's end_time?  Then the
+ * feed takes nothing more.  Asked before its first row is taken.
+ */
+extern bool cdc_feed_check_end(CdcFeed *feed, ReorderBufferTXN *txn);
+
+/* Everything up to end_time is in the queue, or has left it. */
+extern void cdc_feed_reach_end(CdcFeed *feed);
+
+/*
+ * Is it ENDING with nothing left to send?  Then its last state can be
+ * written.
+ */
+extern bool cdc_feed_has_ended(CdcFeed *feed);
 
 /* A touched transaction is over. */
 extern void cdc_feed_end_txn(CdcFeed *feed, ReorderBufferTXN *txn);

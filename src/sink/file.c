@@ -179,6 +179,12 @@ file_resolved(CdcSink *sink, const char *payload, size_t len, CdcHlc r)
 	return cdc_objstore_resolved(((FileSink *) sink)->store, payload, len, r);
 }
 
+static bool
+file_settled(CdcSink *sink)
+{
+	return cdc_objstore_settled(((FileSink *) sink)->store);
+}
+
 static void
 file_close(CdcSink *sink)
 {
@@ -204,5 +210,6 @@ const CdcSinkOps cdc_sink_file = {
 	.flush = file_flush,
 	.relieve = file_relieve,
 	.resolved = file_resolved,
+	.settled = file_settled,
 	.close = file_close,
 };

@@ -659,6 +659,12 @@ kafka_resolved(CdcSink *sink, const char *payload, size_t len, CdcHlc r)
 	return true;
 }
 
+static bool
+kafka_settled(CdcSink *sink)
+{
+	return ((KafkaSink *) sink)->inflight == 0;
+}
+
 static void
 kafka_check(const CdcUri *uri, const CdcOptions *options)
 {
@@ -688,5 +694,6 @@ const CdcSinkOps cdc_sink_kafka = {
 	.service = cdc_kafka_service,
 	.flush = kafka_flush,
 	.resolved = kafka_resolved,
+	.settled = kafka_settled,
 	.close = cdc_kafka_close,
 };

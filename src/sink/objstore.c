@@ -437,6 +437,12 @@ cdc_objstore_flush(CdcObjStore *store, CdcHlc floor)
 }
 
 bool
+cdc_objstore_settled(const CdcObjStore *store)
+{
+	return store->nresolved == 0;
+}
+
+bool
 cdc_objstore_resolved(CdcObjStore *store, const char *payload, size_t len,
 					  CdcHlc r)
 {

@@ -152,10 +152,11 @@ extern uint64 cdc_objstore_session(const CdcObjStore *store);
 /* Was this session an earlier run of the same writer's sink? */
 extern bool cdc_objstore_former_session(const CdcObjStore *store, uint64 session);
 
-/* CdcSinkOps.submit, flush, relieve and resolved. */
+/* CdcSinkOps.submit, flush, relieve, settled and resolved. */
 extern void cdc_objstore_submit(CdcObjStore *store, CdcBatch *batch);
 extern void cdc_objstore_flush(CdcObjStore *store, CdcHlc floor);
 extern void cdc_objstore_relieve(CdcObjStore *store);
+extern bool cdc_objstore_settled(const CdcObjStore *store);
 extern bool cdc_objstore_resolved(CdcObjStore *store, const char *payload,
 								  size_t len, CdcHlc r);
 

@@ -491,6 +491,12 @@ s3_resolved(CdcSink *sink, const char *payload, size_t len, CdcHlc r)
 		cdc_objstore_resolved(((S3Sink *) sink)->store, payload, len, r);
 }
 
+static bool
+s3_settled(CdcSink *sink)
+{
+	return cdc_objstore_settled(((S3Sink *) sink)->store);
+}
+
 static void
 s3_close(CdcSink *sink)
 {
@@ -522,5 +528,6 @@ const CdcSinkOps cdc_sink_s3 = {
 	.flush = s3_flush,
 	.relieve = s3_relieve,
 	.resolved = s3_resolved,
+	.settled = s3_settled,
 	.close = s3_close,
 };

@@ -122,6 +122,12 @@ typedef struct CdcSinkOps
 							 CdcHlc r);
 
 	/*
+	 * Has all that resolved() took arrived?  NULL: it takes nothing before
+	 * that.
+	 */
+	bool		(*settled) (CdcSink *sink);
+
+	/*
 	 * Lets go.  Returns at once; what is not acknowledged will be sent again
 	 * by a later incarnation, and nothing of this one may reach the sink
 	 * after cdc_sink_gone() says true for it.  All batches are detached: the

@@ -35,6 +35,12 @@
 /* Idle feeds may write this much early, so that they do it together. */
 #define IDLE_EARLY_US		200000
 
+/*
+ * A feed with an end_time that meets no later change ends so long after it:
+ * what was committed at the last moment has reached the disk by then.
+ */
+#define END_GRACE_US		100000
+
 /* What is to be written for one feed. */
 typedef struct Due
 {
@@ -42,6 +48,7 @@ typedef struct Due
 	CdcCheckpoint cp;
 	bool		resolved;
 	CdcHlc		r;
+	bool		last;			/* at the feed's end_time */
 } Due;
 
 static CdcHlc
@@ -112,6 +119,9 @@ resolved_due(CdcFeed *feed, TimestampTz now, bool caught_up, CdcHlc *r)
 		*r = feed->barrier_hlc;
 	else
 		return false;
+	if (feed->options->end_time.wall != 0 &&
+		cdc_hlc_cmp(*r, feed->options->end_time) > 0)
+		return false;			/* the last one is sent at its end */
 
 	least = feed->options->resolved_us;
 	if (!feed->had_rows)
@@ -133,6 +143,46 @@ resolved_due(CdcFeed *feed, TimestampTz now, bool caught_up, CdcHlc *r)
 	return r->wall - feed->resolved_last.wall >= least * 1000;
 }
 
+/* Nothing came behind the feed's end_time so far, but the clock has passed it. */
+static void
+end_if_time_is_up(CdcFeed *feed, TimestampTz now, bool caught_up)
+{
+	if (feed->options->end_time.wall == 0 || !caught_up ||
+		feed->mode != CDC_FEED_ACTIVE || feed->scan != NULL ||
+		feed->durable.resume_lsn == InvalidXLogRecPtr ||
+		feed->partial_lsn != InvalidXLogRecPtr ||
+		cdc_decoder_position() < feed->lift_lsn ||
+		cdc_decoder_position() < feed->queued_lsn ||
+		cdc_hlc_wall(now - END_GRACE_US) < feed->options->end_time.wall)
+		return;
+	cdc_feed_reach_end(feed);
+}
+
+/*
+ * The last row of a feed that has come to its end_time, before its last
+ * resolved.  No row of a later stamp was taken, so the end itself is its
+ * position's stamp.
+ */
+static bool
+plan_end(CdcFeed *feed, Due *due)
+{
+	if (!feed->over || feed->over_stored ||
+		(feed->options->resolved && feed->sink == NULL))
+		return false;
+	memset(due, 0, sizeof(Due));
+	due->feed = feed;
+	due->cp = feed->durable;
+	due->cp.version = feed->def->version;
+	due->cp.resume_lsn = feed->acked_lsn;
+	due->cp.hlc = max_hlc(feed->acked_hlc, feed->options->end_time);
+	due->cp.high_water = max_hlc(due->cp.hlc, feed->durable.high_water);
+	due->resolved = feed->options->resolved;
+	due->r = feed->options->end_time;
+	due->last = true;
+	feed->queued_hlc = feed->acked_hlc = due->cp.hlc;
+	return true;
+}
+
 /* Decides what to write for a feed; false: nothing. */
 static bool
 plan_checkpoint(CdcFeed *feed, TimestampTz now, bool caught_up, Due *due)
@@ -148,7 +198,7 @@ plan_checkpoint(CdcFeed *feed, TimestampTz now, bool caught_up, Due *due)
 		feed->mode == CDC_FEED_WAITING || feed->mode == CDC_FEED_STOPPED)
 		return false;
 	if (feed->mode == CDC_FEED_ENDING && dlist_is_empty(&feed->queue))
-		return false;			/* its position goes with its last state */
+		return plan_end(feed, due); /* else its position goes with its last state */
 	if (!feed->durable.scan_done && !cdc_scan_is_done(feed))
 		return false;			/* the durable position stays at C */
 
@@ -234,6 +284,7 @@ checkpoint_if_due(TimestampTz now, bool caught_up)
 			feed->mode == CDC_FEED_DETACHED)
 			flush_if_due(feed, now);
 		follow_decoder(feed);
+		end_if_time_is_up(feed, now, caught_up);
 		if (n == max)
 		{
 			max = Max(max * 2, 16);
@@ -257,6 +308,7 @@ checkpoint_if_due(TimestampTz now, bool caught_up)
 		feed->durable = dues[i].cp;
 		feed->checkpoint_at = now;
 		feed->dirty = false;
+		feed->over_stored |= dues[i].last;
 		if (feed->scan != NULL && cdc_scan_is_done(feed))
 		{
 			cdc_scan_forget_done(feed);

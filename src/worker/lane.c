@@ -175,7 +175,7 @@ open_sink_if_due(CdcFeed *feed, TimestampTz now)
 
 	if (feed->sink != NULL || feed->held || feed->uri == NULL || now < feed->sink_open_at ||
 		feed->mode == CDC_FEED_WAITING || feed->mode == CDC_FEED_STOPPED ||
-		(feed->mode == CDC_FEED_ENDING && dlist_is_empty(&feed->queue)) ||
+		(feed->mode == CDC_FEED_ENDING && dlist_is_empty(&feed->queue) && !feed->over) ||
 		!cdc_sink_gone(feed->job_id))
 		return;
 
@@ -222,6 +222,7 @@ replace_sink(CdcFeed *feed, TimestampTz now)
 	{
 		feed->end_error[0] = '\0';	/* its end is decoded again */
 		feed->end_pauses = feed->end_fails = false;
+		feed->over = feed->over_stored = false;
 	}
 	feed->mode = CDC_FEED_DETACHED;
 	feed->rewind_at = feed->sink_open_at;
@@ -329,7 +330,7 @@ serve_feeds(TimestampTz now)
 		}
 		if (feed->mode == CDC_FEED_ACTIVE && dlist_is_empty(&feed->queue))
 			feed->detaches = 0;
-		if (feed->mode == CDC_FEED_ENDING && dlist_is_empty(&feed->queue))
+		if (cdc_feed_has_ended(feed))
 			lane.want_visit = true;
 	}
 	(void) cdc_sinks_closing(); /* reaps what is gone */
@@ -387,6 +388,7 @@ lane_honour_stops(ReorderBufferTXN *txn)
 		feed->held = true;
 		feed->wants_rewind = false;
 		feed->end_pauses = feed->end_fails = false;
+		feed->over = feed->over_stored = false;
 		if (feed->mode == CDC_FEED_ACTIVE)
 			cdc_feed_detach(feed, txn);
 		if (feed->sink != NULL)

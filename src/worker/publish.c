@@ -42,7 +42,8 @@ describe(const CdcFeed *feed, char *dst, size_t size)
 	else if (trouble != NULL)
 		snprintf(dst, size, "transient error: %s", trouble);
 	else if (feed->mode == CDC_FEED_ENDING)
-		snprintf(dst, size, "ending: %s", feed->end_error);
+		snprintf(dst, size, "ending: %s",
+				 feed->over ? "everything up to end_time is being sent" : feed->end_error);
 	else if (feed->awaits_former)
 		strlcpy(dst, "waiting for the former connection to the sink to end", size);
 	else if (scan != NULL)

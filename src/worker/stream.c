@@ -78,6 +78,22 @@ note_touched(CdcFeed *feed)
 	touched[ntouched++] = feed;
 }
 
+/* The feed is about to take a row of this transaction; false: it is over. */
+static inline bool
+touch(CdcFeed *feed, ReorderBufferTXN *txn)
+{
+	if (!feed->touched)
+	{
+		if (unlikely(cdc_feed_check_end(feed, txn)))
+		{
+			lane.want_visit = true;
+			return false;
+		}
+		note_touched(feed);
+	}
+	return true;
+}
+
 static void
 stream_begin(ReorderBufferTXN *txn)
 {
@@ -85,16 +101,6 @@ stream_begin(ReorderBufferTXN *txn)
 	current_txn = txn;
 	change_number = 0;
 	ntouched = 0;
-}
-
-/* The transaction at hand concerns a feed, also without a row for it. */
-static void
-touch_feed(CdcFeed *feed, ReorderBufferTXN *txn)
-{
-	if (feed->touched)
-		return;
-	note_touched(feed);
-	cdc_feed_touch(feed, txn);
 }
 
 /*
@@ -107,8 +113,8 @@ begin_row(CdcSubscriber *sub, ReorderBufferTXN *txn, CdcRow *row,
 {
 	CdcFeed    *feed = sub->feed;
 
-	if (!feed->touched)
-		note_touched(feed);
+	if (!touch(feed, txn))
+		return false;
 	if (feed->scan != NULL)
 		cdc_scan_record(feed, sub->target, identity->data, identity->len);
 	if (!cdc_feed_begin_row(feed, txn))
@@ -297,6 +303,8 @@ watched_change(CdcTable *table, ReorderBufferTXN *txn, Relation rel,
 			(change->action != REORDER_BUFFER_CHANGE_INSERT &&
 			 table->identity == CDC_IDENTITY_NONE))
 		{
+			if (!touch(feed, txn))
+				continue;
 			cdc_feed_end(feed, "a row of table \"%s\" was changed, but its replica identity does not tell which",
 						 table->name);
 			stop_before(feed);
@@ -501,7 +509,7 @@ stream_truncate(ReorderBufferTXN *txn, int nrels, Relation *rels)
 		{
 			CdcFeed    *feed = table->subs[j].feed;
 
-			if (!cdc_feed_takes(feed, txn))
+			if (!cdc_feed_takes(feed, txn) || !touch(feed, txn))
 				continue;
 			cdc_feed_end(feed, "\"%s\" was truncated",
 						 get_rel_name(RelationGetRelid(rels[i])));
@@ -510,7 +518,7 @@ stream_truncate(ReorderBufferTXN *txn, int nrels, Relation *rels)
 			 * The rest of the transaction is sent, so that a feed that is
 			 * resumed goes on behind it without a hole.
 			 */
-			touch_feed(feed, txn);
+			cdc_feed_touch(feed, txn);
 			feed->end_at_commit = true;
 		}
 	}
@@ -647,7 +655,8 @@ hook_key_seen(CdcTable *table)
 		CdcSeenKey *seen = NULL;
 		ListCell   *lc;
 
-		if (!cdc_feed_takes(feed, current_txn))
+		if (!cdc_feed_takes(feed, current_txn) ||
+			(!feed->touched && cdc_feed_check_end(feed, current_txn)))
 			continue;
 		foreach(lc, feed->seen_keys)
 		{

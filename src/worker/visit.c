@@ -41,6 +41,7 @@
 #define PURGE_MS	3600000	/* between looks for jobs that ended long ago */
 
 static TimestampTz purged_at = 0;
+static TimestampTz first_visit_at = 0;
 
 void
 catalog_enter(void)
@@ -118,7 +119,7 @@ load_position(CdcFeed *feed, const CdcCheckpoint *cp)
 	feed->seen_keys = NIL;
 	feed->end_error[0] = '\0';
 	feed->check_lsn = InvalidXLogRecPtr;
-	feed->finished = false;
+	feed->finished = feed->over = feed->over_stored = false;
 	cdc_scan_free(feed);
 	if (!cp->scan_done)
 		cdc_scan_begin(feed, cp->hlc);
@@ -251,6 +252,37 @@ check_retention(CdcFeed *feed)
 	feed->end_fails = true;
 }
 
+/*
+ * The same by time, for a feed with gc_protect_expires_after: its position
+ * has stood still for longer than that, because it is paused, scanning or
+ * stuck.  Time during which the server was down counts for paused ones only.
+ */
+static void
+check_protection(CdcFeed *feed, const CdcJob *job)
+{
+	TimestampTz now = lane.visited_at;
+	TimestampTz since = job->modified;
+	const CdcOptions *options = feed->options;
+
+	if (options->gc_protect_us == 0 || feed->mode == CDC_FEED_ENDING ||
+		feed->durable.resume_lsn == InvalidXLogRecPtr ||
+		!cdc_decoder_is_open())
+		return;
+	if (feed->mode == CDC_FEED_ACTIVE && feed->scan == NULL &&
+		dlist_is_empty(&feed->queue) &&
+		feed->acked_lsn >= cdc_decoder_position())
+		return;					/* it holds back nothing */
+	if (feed->mode != CDC_FEED_STOPPED)
+		since = Max(since, first_visit_at);
+	if (now - since < options->gc_protect_us)
+		return;
+	cdc_feed_end(feed, "held back WAL for longer than gc_protect_expires_after allows; changes after %X/%X were given up",
+				 LSN_FORMAT_ARGS(feed->durable.resume_lsn));
+	cdc_feed_disconnect(feed);
+	feed->mode = CDC_FEED_ENDING;
+	feed->end_fails = feed->expired = true;
+}
+
 /* Brings a feed that has come to its end into its last state. */
 static void
 finish_if_over(CdcFeed *feed)
@@ -258,11 +290,14 @@ finish_if_over(CdcFeed *feed)
 	CdcJobEvent event;
 	CdcJobStatus status;
 
+	if (feed->over && !feed->end_fails && cdc_feed_has_ended(feed))
+		feed->finished = true;
 	if (feed->finished)
 		event = CDC_EV_FINISHED;
-	else if (feed->mode == CDC_FEED_ENDING && dlist_is_empty(&feed->queue))
+	else if (feed->mode == CDC_FEED_ENDING && dlist_is_empty(&feed->queue) &&
+			 (!feed->over || feed->end_error[0] != '\0'))
 	{
-		event = !feed->end_fails &&
+		event = feed->expired ? CDC_EV_EXPIRED : !feed->end_fails &&
 			(feed->end_pauses || feed->options->on_error == CDC_ON_ERROR_PAUSE) ?
 			CDC_EV_ERROR_PAUSE : CDC_EV_ERROR_FAIL;
 	}
@@ -313,7 +348,7 @@ apply_request(CdcFeed *feed, const CdcJob *job)
 				break;			/* it needs a position first */
 			if (feed->durable.resume_lsn == InvalidXLogRecPtr)
 				break;
-			if (feed->mode == CDC_FEED_ENDING && dlist_is_empty(&feed->queue))
+			if (cdc_feed_has_ended(feed))
 				break;			/* has come to its end, which says why */
 			if (feed->mode != CDC_FEED_STOPPED)
 				stop_feed(feed);
@@ -457,6 +492,7 @@ visit_job(const CdcJob *job)
 	apply_request(feed, job);
 	check_targets(feed, job);
 	check_retention(feed);
+	check_protection(feed, job);
 	finish_if_over(feed);
 }
 
@@ -469,6 +505,8 @@ visit_catalog(void)
 
 	lane.want_visit = false;
 	lane.visited_at = GetCurrentTimestamp();
+	if (first_visit_at == 0)
+		first_visit_at = lane.visited_at;
 	lane.seen_requests = pg_atomic_read_u32(&lane.shared->requests);
 
 	/*
