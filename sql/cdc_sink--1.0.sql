@@ -29,7 +29,10 @@ CREATE TABLE cdc_sink.job (
 	finished timestamptz,
 	modified timestamptz NOT NULL DEFAULT clock_timestamp(),
 	error text NOT NULL DEFAULT '',
-	reason text						-- PAUSE JOB ... WITH REASON
+	reason text,					-- PAUSE JOB ... WITH REASON
+	-- by ALTER while it was paused: in force from the job's position on, if
+	-- newer than the version of its checkpoint
+	version integer NOT NULL DEFAULT 1
 );
 
 /*
@@ -49,14 +52,21 @@ CREATE TABLE cdc_sink.definition (
 	partitions integer[] NOT NULL,
 	keys text[] NOT NULL,
 	sink_type text NOT NULL,		-- kafka, file, ...: never changes
+	scans boolean[] NOT NULL,		-- read where the version takes effect
 	PRIMARY KEY (job_id, version)
 );
 
--- URIs and options with their secrets; gone as soon as the job has ended.
+/*
+ * URIs and options with their secrets, gone as soon as the job has ended.
+ * A row goes with the definition of its version and those that follow, up to
+ * the next row: a feed that is not there yet keeps to its former sink.
+ */
 CREATE TABLE cdc_sink.secret (
-	job_id bigint PRIMARY KEY,
+	job_id bigint NOT NULL,
+	version integer NOT NULL,
 	uri text NOT NULL,
-	options text[] NOT NULL			-- 'name=value' of the secret ones
+	options text[] NOT NULL,		-- 'name=value' of the secret ones
+	PRIMARY KEY (job_id, version)
 );
 
 /*
@@ -135,6 +145,12 @@ CREATE FUNCTION changefeed_sql(statement text)
 RETURNS bigint
 LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
 
+CREATE FUNCTION changefeed_alter(job_id bigint, add text[] DEFAULT '{}',
+	"drop" text[] DEFAULT '{}', set jsonb DEFAULT '{}',
+	unset text[] DEFAULT '{}', initial_scan boolean DEFAULT false)
+RETURNS void
+LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
+
 CREATE FUNCTION changefeed_pause(job_id bigint)
 RETURNS void
 LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME';
@@ -155,7 +171,9 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION changefeed_create(text[], text, jsonb) IS
 	'creates a changefeed and returns the id of its job';
 COMMENT ON FUNCTION changefeed_sql(text) IS
-	'runs a statement: CREATE CHANGEFEED, PAUSE JOB, RESUME JOB, CANCEL JOB';
+	'runs a statement: CREATE or ALTER CHANGEFEED, PAUSE JOB, RESUME JOB, CANCEL JOB';
+COMMENT ON FUNCTION changefeed_alter(bigint, text[], text[], jsonb, text[], boolean) IS
+	'changes tables, options or sink of a changefeed, paused or running';
 COMMENT ON FUNCTION changefeed_pause(bigint) IS
 	'pauses a changefeed, which keeps its position';
 COMMENT ON FUNCTION changefeed_resume(bigint) IS
@@ -168,6 +186,8 @@ COMMENT ON FUNCTION changefeed_wait(bigint, pg_lsn, interval) IS
 -- A feed hands out data and lets the server connect anywhere.
 REVOKE EXECUTE ON FUNCTION changefeed_create(text[], text, jsonb) FROM PUBLIC;
 REVOKE EXECUTE ON FUNCTION changefeed_sql(text) FROM PUBLIC;
+REVOKE EXECUTE ON FUNCTION changefeed_alter(bigint, text[], text[], jsonb, text[], boolean)
+	FROM PUBLIC;
 
 /*
  * Views.  They show the jobs of roles the user has the rights of, and all
@@ -234,7 +254,9 @@ SELECT j.job_id,
 	END AS scan_progress
 FROM cdc_sink.job j
 	JOIN cdc_sink.checkpoint c USING (job_id)
-	LEFT JOIN cdc_sink.definition d USING (job_id, version)
+	-- the newest, as it was asked for, in force already or not
+	LEFT JOIN LATERAL (SELECT x.names FROM cdc_sink.definition x
+		WHERE x.job_id = j.job_id ORDER BY x.version DESC LIMIT 1) d ON true
 	LEFT JOIN cdc_sink.feed_stats() f USING (job_id)
 	CROSS JOIN cdc_sink.lane_stats() l
 WHERE pg_has_role(j.owner, 'USAGE') OR pg_has_role('pg_monitor', 'USAGE')

@@ -15,6 +15,7 @@
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "access/xlog_internal.h"
+#include "api/changefeed.h"
 #include "api/hide.h"
 #include "api/start.h"
 #include "base/guc.h"
@@ -80,10 +81,10 @@ describe(List *names, const char *redacted_sink, const CdcOptions *options)
 	return buf.data;
 }
 
-static void
-notice_topics(const CdcDefinition *def)
+void
+cdc_notice_topics(const CdcDefinition *def, int first)
 {
-	for (int i = 0; i < def->ntargets; i++)
+	for (int i = first; i < def->ntargets; i++)
 	{
 		bool		repeated = false;
 
@@ -96,9 +97,9 @@ notice_topics(const CdcDefinition *def)
 	}
 }
 
-/* May the user send anything there?  See cdc_sink.restrict_sinks. */
-static void
-check_restriction(const CdcUri *uri)
+/* See cdc_sink.restrict_sinks. */
+void
+cdc_check_restriction(const CdcUri *uri)
 {
 	if (cdc_restrict_sinks != CDC_RESTRICT_EXTERNAL || superuser() ||
 		strcmp(uri->scheme, "external") == 0)
@@ -167,9 +168,11 @@ create_changefeed(List *names, const char *sink, List *pairs)
 	def.version = 1;
 	def.owner = GetUserId();
 	def.targets = cdc_targets_resolve(names, def.owner, &def.ntargets);
+	for (int i = 0; i < def.ntargets; i++)
+		def.targets[i].scan = options->initial_scan != CDC_SCAN_NO;
 
 	uri = cdc_uri_parse(sink);
-	check_restriction(uri);
+	cdc_check_restriction(uri);
 	ops = cdc_sink_lookup(uri->scheme);
 	if (ops == NULL)
 		ereport(ERROR,
@@ -183,7 +186,7 @@ create_changefeed(List *names, const char *sink, List *pairs)
 	def.sink_type = pstrdup(ops->name);
 	def.options = cdc_options_to_strings(options, &def.noptions);
 	secrets = cdc_options_secrets(options, &nsecrets);
-	cdc_targets_set_topics(def.targets, def.ntargets,
+	cdc_targets_set_topics(def.targets, def.ntargets, 0,
 						   cdc_uri_param(uri, "topic_prefix"),
 						   cdc_uri_param(uri, "topic_name"),
 						   options->full_table_name, ops->sanitises_topics);
@@ -194,7 +197,7 @@ create_changefeed(List *names, const char *sink, List *pairs)
 	(void) cdc_start_request(options->initial_scan != CDC_SCAN_NO);
 	cdc_options_notices(options);
 	if (ops->has_topics)
-		notice_topics(&def);
+		cdc_notice_topics(&def, 0);
 
 	cdc_catalog_enter(&user);
 	def.job_id = cdc_job_new_id();
@@ -205,8 +208,8 @@ create_changefeed(List *names, const char *sink, List *pairs)
 	return def.job_id;
 }
 
-static List *
-names_from_array(ArrayType *array)
+List *
+cdc_names_from_array(ArrayType *array)
 {
 	Datum	   *elems;
 	bool	   *nulls;
@@ -225,12 +228,35 @@ names_from_array(ArrayType *array)
 	return names;
 }
 
+List *
+cdc_pairs_from_names(ArrayType *array)
+{
+	Datum	   *elems;
+	bool	   *nulls;
+	int			n;
+	List	   *pairs = NIL;
+
+	deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT, &elems, &nulls, &n);
+	for (int i = 0; i < n; i++)
+	{
+		CdcOptionPair *pair = palloc0(sizeof(CdcOptionPair));
+
+		if (nulls[i])
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+					 errmsg("name of an option must not be null")));
+		pair->name = TextDatumGetCString(elems[i]);
+		pairs = lappend(pairs, pair);
+	}
+	return pairs;
+}
+
 /*
  * true, null and the empty text stand for an option without a value, false
  * for an option that is not given.
  */
-static List *
-pairs_from_jsonb(Jsonb *jb)
+List *
+cdc_pairs_from_jsonb(Jsonb *jb)
 {
 	JsonbIterator *it;
 	JsonbValue	v;
@@ -288,11 +314,11 @@ changefeed_create(PG_FUNCTION_ARGS)
 	cdc_hide_begin(&hide);
 	sink = PG_ARGISNULL(1) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(1));
 	cdc_hide_sink(sink);
-	pairs = PG_ARGISNULL(2) ? NIL : pairs_from_jsonb(PG_GETARG_JSONB_P(2));
+	pairs = PG_ARGISNULL(2) ? NIL : cdc_pairs_from_jsonb(PG_GETARG_JSONB_P(2));
 	cdc_hide_options(pairs);
 	cdc_hide_known(&hide);
 
-	names = PG_ARGISNULL(0) ? NIL : names_from_array(PG_GETARG_ARRAYTYPE_P(0));
+	names = PG_ARGISNULL(0) ? NIL : cdc_names_from_array(PG_GETARG_ARRAYTYPE_P(0));
 	job_id = create_changefeed(names, sink, pairs);
 	cdc_hide_end(&hide);
 	PG_RETURN_INT64(job_id);
@@ -303,9 +329,8 @@ changefeed_create(PG_FUNCTION_ARGS)
  * ------------------------------------------------------------------------
  */
 
-/* Reads a job; raises if there is none or if it is not the user's. */
-static void
-look_up_job(int64 job_id, bool to_manage, CdcJobLook *look)
+void
+cdc_look_up_job(int64 job_id, bool to_manage, CdcJobLook *look)
 {
 	CdcCatalogUser user;
 	bool		found;
@@ -356,7 +381,7 @@ request(int64 job_id, CdcJobEvent event, const char *reason)
 	PreventCommandIfReadOnly(event == CDC_EV_PAUSE ? "PAUSE JOB" :
 							 event == CDC_EV_RESUME ? "RESUME JOB" :
 							 "CANCEL JOB");
-	look_up_job(job_id, true, &look);
+	cdc_look_up_job(job_id, true, &look);
 	if (event == CDC_EV_RESUME)
 		check_owner(&look, job_id);
 
@@ -411,8 +436,9 @@ changefeed_sql(PG_FUNCTION_ARGS)
 	stmt = cdc_parse_statement(text_to_cstring(PG_GETARG_TEXT_PP(0)));
 	cdc_hide_sink(stmt->sink);
 	cdc_hide_options(stmt->options);
+	cdc_hide_actions(stmt->actions);
 	cdc_hide_known(&hide);
-	if (stmt->kind != CDC_STMT_CREATE)
+	if (stmt->kind != CDC_STMT_CREATE && stmt->kind != CDC_STMT_ALTER)
 		cdc_hide_end(&hide);
 
 	switch (stmt->kind)
@@ -421,6 +447,10 @@ changefeed_sql(PG_FUNCTION_ARGS)
 			job_id = create_changefeed(stmt->targets, stmt->sink, stmt->options);
 			cdc_hide_end(&hide);
 			PG_RETURN_INT64(job_id);
+		case CDC_STMT_ALTER:
+			cdc_alter_changefeed(stmt->job_id, stmt->actions, false);
+			cdc_hide_end(&hide);
+			PG_RETURN_INT64(stmt->job_id);
 		case CDC_STMT_PAUSE:
 			request(stmt->job_id, CDC_EV_PAUSE, stmt->reason);
 			PG_RETURN_INT64(stmt->job_id);
@@ -482,7 +512,7 @@ arrived(int64 job_id, XLogRecPtr lsn, bool look_at_row)
 	if (!look_at_row)
 		return false;
 
-	look_up_job(job_id, false, &look);
+	cdc_look_up_job(job_id, false, &look);
 	if (look.resume_lsn >= lsn || look.status == CDC_JOB_SUCCEEDED)
 		return true;
 	if (look.status != CDC_JOB_PENDING && look.status != CDC_JOB_RUNNING)
@@ -516,7 +546,7 @@ changefeed_wait(PG_FUNCTION_ARGS)
 				 errmsg("changefeed_wait cannot run in a transaction that has written"),
 				 errdetail("Its own changes are sent after its end only.")));
 
-	look_up_job(job_id, false, &look);
+	cdc_look_up_job(job_id, false, &look);
 
 	insert = GetXLogInsertRecPtr();
 	lsn = before_page_header(PG_ARGISNULL(1) ? insert : PG_GETARG_LSN(1));

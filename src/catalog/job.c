@@ -194,16 +194,15 @@ cdc_rows_run(const char *sql, int nargs, const Oid *types, const Datum *values,
 	return SPI_processed;
 }
 
-/* Column of the current result's row, as Datum. */
-static Datum
-column(uint64 row, int col, bool *isnull)
+Datum
+cdc_rows_column(uint64 row, int col, bool *isnull)
 {
 	return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, col,
 						 isnull);
 }
 
-static Datum
-text_array(int n, char *const *strings)
+Datum
+cdc_rows_text_array(int n, char *const *strings)
 {
 	Datum	   *elems = palloc(sizeof(Datum) * Max(n, 1));
 
@@ -218,8 +217,8 @@ text_array(int n, char *const *strings)
  * ------------------------------------------------------------------------
  */
 
-static char **
-strings_from_array(Datum value, int *n)
+char **
+cdc_rows_strings(Datum value, int *n)
 {
 	Datum	   *elems;
 	bool	   *nulls;
@@ -246,6 +245,8 @@ cdc_definition_from_datums(const Datum *values, const bool *nulls)
 	int			ntopics;
 	int			nkeys;
 	int			npartitions;
+	int			nscans;
+	Datum	   *scans;
 
 	for (int i = 0; i < CDC_DEF_NATTS; i++)
 	{
@@ -258,20 +259,23 @@ cdc_definition_from_datums(const Datum *values, const bool *nulls)
 	def->version = DatumGetInt32(VALUE(VERSION));
 	def->owner = DatumGetObjectId(VALUE(OWNER));
 	def->sink = TextDatumGetCString(VALUE(SINK));
-	def->options = strings_from_array(VALUE(OPTIONS), &def->noptions);
+	def->options = cdc_rows_strings(VALUE(OPTIONS), &def->noptions);
 	deconstruct_array(DatumGetArrayTypeP(VALUE(RELIDS)), OIDOID, sizeof(Oid),
 					  true, TYPALIGN_INT, &relids, NULL, &def->ntargets);
-	names = strings_from_array(VALUE(NAMES), &nnames);
-	topics = strings_from_array(VALUE(TOPICS), &ntopics);
+	names = cdc_rows_strings(VALUE(NAMES), &nnames);
+	topics = cdc_rows_strings(VALUE(TOPICS), &ntopics);
 	deconstruct_array(DatumGetArrayTypeP(VALUE(PARTITIONS)), INT4OID,
 					  sizeof(int32), true, TYPALIGN_INT, &partitions, NULL,
 					  &npartitions);
-	keys = strings_from_array(VALUE(KEYS), &nkeys);
+	keys = cdc_rows_strings(VALUE(KEYS), &nkeys);
 	def->sink_type = TextDatumGetCString(VALUE(SINK_TYPE));
+	deconstruct_array(DatumGetArrayTypeP(VALUE(SCANS)), BOOLOID, sizeof(bool),
+					  true, TYPALIGN_CHAR, &scans, NULL, &nscans);
 #undef VALUE
 
 	if (nnames != def->ntargets || ntopics != def->ntargets ||
-		npartitions != def->ntargets || nkeys != def->ntargets)
+		npartitions != def->ntargets || nkeys != def->ntargets ||
+		nscans != def->ntargets)
 		elog(ERROR, "definition of changefeed " INT64_FORMAT " is damaged",
 			 def->job_id);
 
@@ -283,20 +287,50 @@ cdc_definition_from_datums(const Datum *values, const bool *nulls)
 		def->targets[i].topic = topics[i];
 		def->targets[i].partitions = DatumGetInt32(partitions[i]);
 		def->targets[i].keyprint = keys[i];
+		def->targets[i].scan = DatumGetBool(scans[i]);
 	}
 	return def;
 }
 
-/* In the order of CDC_DEF_*. */
-#define DEFINITION_COLUMNS \
-	"d.job_id, d.version, d.owner, d.sink, d.options, d.relids, d.names," \
-	" d.topics, d.partitions, d.keys, d.sink_type"
+CdcDefinition *
+cdc_definition_copy(const CdcDefinition *def)
+{
+	CdcDefinition *copy = palloc(sizeof(CdcDefinition));
 
-static void
-insert_definition(const CdcDefinition *def)
+	*copy = *def;
+	copy->sink = pstrdup(def->sink);
+	copy->sink_type = pstrdup(def->sink_type);
+	copy->options = palloc(sizeof(char *) * Max(def->noptions, 1));
+	for (int i = 0; i < def->noptions; i++)
+		copy->options[i] = pstrdup(def->options[i]);
+	copy->targets = palloc(sizeof(CdcTarget) * Max(def->ntargets, 1));
+	for (int i = 0; i < def->ntargets; i++)
+	{
+		copy->targets[i] = def->targets[i];
+		copy->targets[i].name = pstrdup(def->targets[i].name);
+		copy->targets[i].topic = pstrdup(def->targets[i].topic);
+		copy->targets[i].keyprint = pstrdup(def->targets[i].keyprint);
+	}
+	return copy;
+}
+
+bool
+cdc_definition_scans(const CdcDefinition *def)
+{
+	for (int i = 0; i < def->ntargets; i++)
+	{
+		if (def->targets[i].scan)
+			return true;
+	}
+	return false;
+}
+
+void
+cdc_definition_insert(const CdcDefinition *def)
 {
 	static const Oid types[] = {INT8OID, INT4OID, OIDOID, TEXTOID, TEXTARRAYOID,
-	OIDARRAYOID, TEXTARRAYOID, TEXTARRAYOID, INT4ARRAYOID, TEXTARRAYOID, TEXTOID};
+	OIDARRAYOID, TEXTARRAYOID, TEXTARRAYOID, INT4ARRAYOID, TEXTARRAYOID, TEXTOID,
+	BOOLARRAYOID};
 	Datum		values[CDC_DEF_NATTS];
 	int			n = def->ntargets;
 	Datum	   *relids = palloc(sizeof(Datum) * Max(n, 1));
@@ -304,6 +338,7 @@ insert_definition(const CdcDefinition *def)
 	char	  **names = palloc(sizeof(char *) * Max(n, 1));
 	char	  **topics = palloc(sizeof(char *) * Max(n, 1));
 	char	  **keys = palloc(sizeof(char *) * Max(n, 1));
+	Datum	   *scans = palloc(sizeof(Datum) * Max(n, 1));
 
 	for (int i = 0; i < n; i++)
 	{
@@ -312,6 +347,7 @@ insert_definition(const CdcDefinition *def)
 		names[i] = def->targets[i].name;
 		topics[i] = def->targets[i].topic;
 		keys[i] = def->targets[i].keyprint;
+		scans[i] = BoolGetDatum(def->targets[i].scan);
 	}
 
 #define VALUE(att)	values[CDC_DEF_##att - 1]
@@ -319,22 +355,25 @@ insert_definition(const CdcDefinition *def)
 	VALUE(VERSION) = Int32GetDatum(def->version);
 	VALUE(OWNER) = ObjectIdGetDatum(def->owner);
 	VALUE(SINK) = CStringGetTextDatum(def->sink);
-	VALUE(OPTIONS) = text_array(def->noptions, def->options);
+	VALUE(OPTIONS) = cdc_rows_text_array(def->noptions, def->options);
 	VALUE(RELIDS) = PointerGetDatum(construct_array(relids, n, OIDOID,
 													sizeof(Oid), true,
 													TYPALIGN_INT));
-	VALUE(NAMES) = text_array(n, names);
-	VALUE(TOPICS) = text_array(n, topics);
+	VALUE(NAMES) = cdc_rows_text_array(n, names);
+	VALUE(TOPICS) = cdc_rows_text_array(n, topics);
 	VALUE(PARTITIONS) = PointerGetDatum(construct_array(partitions, n, INT4OID,
 														sizeof(int32), true,
 														TYPALIGN_INT));
-	VALUE(KEYS) = text_array(n, keys);
+	VALUE(KEYS) = cdc_rows_text_array(n, keys);
 	VALUE(SINK_TYPE) = CStringGetTextDatum(def->sink_type);
+	VALUE(SCANS) = PointerGetDatum(construct_array(scans, n, BOOLOID, sizeof(bool),
+												   true, TYPALIGN_CHAR));
 #undef VALUE
 
 	cdc_rows_run("INSERT INTO cdc_sink.definition (job_id, version, owner,"
-				 " sink, options, relids, names, topics, partitions, keys, sink_type)"
-				 " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+				 " sink, options, relids, names, topics, partitions, keys,"
+				 " sink_type, scans)"
+				 " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
 				 CDC_DEF_NATTS, types, values, NULL, SPI_OK_INSERT);
 }
 
@@ -349,7 +388,7 @@ cdc_definition_load(int64 job_id, int version)
 
 	args[0] = Int64GetDatum(job_id);
 	args[1] = Int32GetDatum(version);
-	if (cdc_rows_run("SELECT " DEFINITION_COLUMNS
+	if (cdc_rows_run("SELECT " CDC_DEFINITION_COLUMNS
 					 " FROM cdc_sink.definition d"
 					 " JOIN cdc_sink.job j USING (job_id)"
 					 " WHERE d.job_id = $1 AND d.version = $2"
@@ -361,7 +400,7 @@ cdc_definition_load(int64 job_id, int version)
 		bool		nulls[CDC_DEF_NATTS];
 
 		for (int c = 0; c < CDC_DEF_NATTS; c++)
-			values[c] = column(0, c + 1, &nulls[c]);
+			values[c] = cdc_rows_column(0, c + 1, &nulls[c]);
 		def = cdc_definition_from_datums(values, nulls);
 		MemoryContextSwitchTo(spi);
 	}
@@ -369,9 +408,8 @@ cdc_definition_load(int64 job_id, int version)
 	return def;
 }
 
-/* "a,b": each topic once. */
-static char *
-topic_list(const CdcDefinition *def)
+char *
+cdc_definition_topics(const CdcDefinition *def)
 {
 	StringInfoData buf;
 
@@ -403,7 +441,7 @@ cdc_job_new_id(void)
 
 	cdc_rows_run("SELECT nextval('cdc_sink.job_id_seq'::regclass)",
 				 0, NULL, NULL, NULL, SPI_OK_SELECT);
-	id = DatumGetInt64(column(0, 1, &isnull));
+	id = DatumGetInt64(cdc_rows_column(0, 1, &isnull));
 	cdc_rows_end(nest);
 	return id;
 }
@@ -427,7 +465,7 @@ cdc_job_insert(const CdcDefinition *def, const char *sink_uri,
 		values[3] = CStringGetTextDatum(description);
 		values[4] = CStringGetTextDatum(def->sink);
 		values[5] = CStringGetTextDatum(format);
-		values[6] = CStringGetTextDatum(topic_list(def));
+		values[6] = CStringGetTextDatum(cdc_definition_topics(def));
 		cdc_rows_run("INSERT INTO cdc_sink.job (job_id, status, owner,"
 					 " description, sink, format, topics)"
 					 " VALUES ($1, $2, $3, $4, $5, $6, $7)",
@@ -440,9 +478,9 @@ cdc_job_insert(const CdcDefinition *def, const char *sink_uri,
 
 		values[0] = Int64GetDatum(def->job_id);
 		values[1] = CStringGetTextDatum(sink_uri);
-		values[2] = text_array(nsecrets, secrets);
-		cdc_rows_run("INSERT INTO cdc_sink.secret (job_id, uri, options)"
-					 " VALUES ($1, $2, $3)",
+		values[2] = cdc_rows_text_array(nsecrets, secrets);
+		cdc_rows_run("INSERT INTO cdc_sink.secret (job_id, version, uri, options)"
+					 " VALUES ($1, 1, $2, $3)",
 					 3, types, values, NULL, SPI_OK_INSERT);
 	}
 	{
@@ -456,7 +494,7 @@ cdc_job_insert(const CdcDefinition *def, const char *sink_uri,
 					 " VALUES ($1, $2, $3)",
 					 3, types, values, NULL, SPI_OK_INSERT);
 	}
-	insert_definition(def);
+	cdc_definition_insert(def);
 	cdc_rows_end(nest);
 }
 
@@ -464,14 +502,16 @@ List *
 cdc_job_list_live(void)
 {
 	static const char sql[] =
-	"SELECT " DEFINITION_COLUMNS ","
+	"SELECT " CDC_DEFINITION_COLUMNS ","
 	" j.status, j.owner, s.uri, s.options, c.version, c.resume_lsn, c.hlc_wall,"
 	" c.hlc_logical, c.scan_done, c.high_water_wall, c.high_water_logical,"
 	" greatest(j.modified, c.updated_at)"
 	" FROM cdc_sink.job j"
 	" JOIN cdc_sink.checkpoint c USING (job_id)"
-	" JOIN cdc_sink.definition d USING (job_id, version)"
-	" JOIN cdc_sink.secret s USING (job_id)"
+	" JOIN cdc_sink.definition d ON d.job_id = j.job_id"
+	" AND d.version = greatest(c.version, j.version)"
+	" JOIN LATERAL (SELECT x.* FROM cdc_sink.secret x WHERE x.job_id = j.job_id"
+	" AND x.version <= d.version ORDER BY x.version DESC LIMIT 1) s ON true"
 	" WHERE j.finished IS NULL ORDER BY j.job_id";
 	enum
 	{
@@ -496,7 +536,7 @@ cdc_job_list_live(void)
 		char	   *status;
 
 		for (int c = 0; c < NCOLS; c++)
-			values[c] = column(i, c + 1, &nulls[c]);
+			values[c] = cdc_rows_column(i, c + 1, &nulls[c]);
 
 		job->definition = cdc_definition_from_datums(values, nulls);
 		job->job_id = job->definition->job_id;
@@ -507,7 +547,7 @@ cdc_job_list_live(void)
 		job->owner_exists = SearchSysCacheExists1(AUTHOID,
 												  ObjectIdGetDatum(job->owner));
 		job->sink_uri = TextDatumGetCString(values[COL_URI]);
-		job->secrets = strings_from_array(values[COL_SECRETS], &job->nsecrets);
+		job->secrets = cdc_rows_strings(values[COL_SECRETS], &job->nsecrets);
 		cp->job_id = job->job_id;
 		cp->version = DatumGetInt32(values[COL_VERSION]);
 		cp->resume_lsn = nulls[COL_LSN] ? InvalidXLogRecPtr :
@@ -546,7 +586,7 @@ cdc_job_apply(int64 job_id, CdcJobEvent event, const char *error,
 		cdc_rows_end(nest);
 		return false;
 	}
-	old = cdc_job_status_parse(TextDatumGetCString(column(0, 1, &isnull)));
+	old = cdc_job_status_parse(TextDatumGetCString(cdc_rows_column(0, 1, &isnull)));
 	next = cdc_job_next(old, event, &changed);
 
 	/*
@@ -619,8 +659,8 @@ cdc_job_look(int64 job_id, CdcJobLook *look)
 							   " CASE WHEN c.scan_done THEN c.resume_lsn END"
 							   " FROM cdc_sink.job j"
 							   " JOIN cdc_sink.checkpoint c USING (job_id)"
-							   " JOIN cdc_sink.definition d USING (job_id, version)"
-							   " WHERE j.job_id = $1",
+							   " JOIN cdc_sink.definition d USING (job_id)"
+							   " WHERE j.job_id = $1 ORDER BY d.version DESC LIMIT 1",
 							   1, &type, &id, NULL, true, 1);
 	PopActiveSnapshot();
 	if (rc != SPI_OK_SELECT)
@@ -633,16 +673,16 @@ cdc_job_look(int64 job_id, CdcJobLook *look)
 		Datum		lsn;
 
 		spi = MemoryContextSwitchTo(caller);
-		look->status = cdc_job_status_parse(TextDatumGetCString(column(0, 1, &isnull)));
-		look->owner = DatumGetObjectId(column(0, 2, &isnull));
-		look->error = TextDatumGetCString(column(0, 3, &isnull));
-		deconstruct_array(DatumGetArrayTypeP(column(0, 4, &isnull)), OIDOID,
+		look->status = cdc_job_status_parse(TextDatumGetCString(cdc_rows_column(0, 1, &isnull)));
+		look->owner = DatumGetObjectId(cdc_rows_column(0, 2, &isnull));
+		look->error = TextDatumGetCString(cdc_rows_column(0, 3, &isnull));
+		deconstruct_array(DatumGetArrayTypeP(cdc_rows_column(0, 4, &isnull)), OIDOID,
 						  sizeof(Oid), true, TYPALIGN_INT, &relids, NULL,
 						  &look->nrelids);
 		look->relids = palloc(sizeof(Oid) * Max(look->nrelids, 1));
 		for (int i = 0; i < look->nrelids; i++)
 			look->relids[i] = DatumGetObjectId(relids[i]);
-		lsn = column(0, 5, &isnull);
+		lsn = cdc_rows_column(0, 5, &isnull);
 		look->resume_lsn = isnull ? InvalidXLogRecPtr : DatumGetLSN(lsn);
 		MemoryContextSwitchTo(spi);
 	}

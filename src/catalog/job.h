@@ -69,6 +69,8 @@ typedef struct CdcTarget
 	int			partitions;		/* of the topic at creation, 0: none */
 	char	   *keyprint;		/* key and replica identity at creation, see
 								 * cdc_table_keyprint */
+	bool		scan;			/* its rows are read where the definition
+								 * takes effect */
 } CdcTarget;
 
 /* A definition; insert-only, so a version never changes. */
@@ -103,8 +105,15 @@ enum
 	CDC_DEF_PARTITIONS,			/* integer[] */
 	CDC_DEF_KEYS,				/* text[] */
 	CDC_DEF_SINK_TYPE,			/* text */
-	CDC_DEF_NATTS = CDC_DEF_SINK_TYPE
+	CDC_DEF_SCANS,				/* boolean[] */
+	CDC_DEF_NATTS = CDC_DEF_SCANS
 };
+
+/* palloc'ed, nothing shared. */
+extern CdcDefinition *cdc_definition_copy(const CdcDefinition *def);
+
+/* Are any tables read where this version takes effect? */
+extern bool cdc_definition_scans(const CdcDefinition *def);
 
 /* Builds a definition from the columns above, palloc'ed (deep copy). */
 extern CdcDefinition *cdc_definition_from_datums(const Datum *values,
@@ -132,8 +141,9 @@ typedef struct CdcJob
 	char	   *sink_uri;		/* with secrets: never to be logged */
 	int			nsecrets;
 	char	  **secrets;		/* values of secret options, likewise */
-	CdcDefinition *definition;	/* version of the checkpoint, or the first */
-	CdcCheckpoint checkpoint;
+	CdcDefinition *definition;	/* in force at the checkpoint's position */
+	CdcCheckpoint checkpoint;	/* its version is an earlier one if the job was
+								 * altered while it was paused */
 	TimestampTz modified;		/* of its rows, the last time */
 } CdcJob;
 
@@ -147,6 +157,42 @@ extern void cdc_job_insert(const CdcDefinition *def, const char *sink_uri,
 						   bool has_topics, bool scan_done);
 
 extern int64 cdc_job_new_id(void);
+
+/*
+ * Sink and secrets that go with a version of a definition, palloc'ed.  False
+ * while that version is not visible yet, or not any more.
+ */
+extern bool cdc_job_secret(int64 job_id, int version, char **sink_uri,
+						   int *nsecrets, char ***secrets);
+
+/* What ALTER CHANGEFEED starts from. */
+typedef struct CdcAlterBase
+{
+	CdcJobStatus status;
+	Oid			owner;
+	bool		scan_done;		/* of what is in force */
+	CdcDefinition *definition;	/* the newest, in force or not; "scan" is set
+								 * where rows may still have to be read */
+	char	   *sink_uri;		/* with secrets; NULL: the job has ended */
+	int			nsecrets;
+	char	  **secrets;
+} CdcAlterBase;
+
+/*
+ * Locks a job's row to the end of the transaction and reads what is newest;
+ * palloc'ed.  False: no such job.
+ */
+extern bool cdc_job_alter_begin(int64 job_id, CdcAlterBase *base);
+
+/*
+ * Writes a new version.  at_position: of a job that is paused, in force from
+ * its position on; else from the commit of this transaction on, where the
+ * lane meets it.  sink_uri is NULL if neither it nor the secrets have changed.
+ */
+extern void cdc_job_alter_write(const CdcDefinition *def, bool at_position,
+								const char *sink_uri, int nsecrets,
+								char **secrets, const char *description,
+								const char *format, bool has_topics);
 
 /* Jobs that are not in a terminal state; palloc'ed in the caller's context. */
 extern List *cdc_job_list_live(void);

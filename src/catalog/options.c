@@ -558,6 +558,13 @@ cdc_options_from_strings(int n, char **strings)
 	return pairs;
 }
 
+void
+cdc_option_check_name(const char *name)
+{
+	if (cdc_option_find(name) == NULL)
+		cdc_option_unknown(name);
+}
+
 bool
 cdc_option_is_secret(const char *name)
 {

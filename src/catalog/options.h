@@ -87,6 +87,9 @@ extern bool cdc_option_is_secret(const char *name);
 extern char **cdc_options_secrets(const CdcOptions *options, int *n);
 extern void cdc_options_add_secrets(CdcOptions *options, int n, char **strings);
 
+/* Raises 22023 unless there is an option of this name. */
+extern void cdc_option_check_name(const char *name);
+
 /* "envelope = 'wrapped', updated": sorted, secrets redacted, or "". */
 extern char *cdc_options_describe(const CdcOptions *options);
 

@@ -8,6 +8,8 @@
 
 #include "postgres.h"
 
+#include "catalog/job.h"
+
 /* Who a backend was before cdc_catalog_enter(). */
 typedef struct CdcCatalogUser
 {
@@ -31,5 +33,23 @@ extern void cdc_rows_end(int nest);
 extern uint64 cdc_rows_run(const char *sql, int nargs, const Oid *types,
 						   const Datum *values, const char *nulls,
 						   int expected);
+
+/* Column of a row of the current result, counted from 0 and from 1. */
+extern Datum cdc_rows_column(uint64 row, int col, bool *isnull);
+
+/* text[] from C strings, and back (palloc'ed). */
+extern Datum cdc_rows_text_array(int n, char *const *strings);
+extern char **cdc_rows_strings(Datum array, int *n);
+
+/* The columns of a definition, in the order of the enum in job.h. */
+#define CDC_DEFINITION_COLUMNS \
+	"d.job_id, d.version, d.owner, d.sink, d.options, d.relids, d.names," \
+	" d.topics, d.partitions, d.keys, d.sink_type, d.scans"
+
+/* Writes one version. */
+extern void cdc_definition_insert(const CdcDefinition *def);
+
+/* "a,b": its topics, each once. */
+extern char *cdc_definition_topics(const CdcDefinition *def);
 
 #endif							/* CDC_ROWS_H */

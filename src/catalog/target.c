@@ -39,9 +39,8 @@
 #include "utils/rls.h"
 #include "utils/syscache.h"
 
-/* As the user named it, parts quoted where needed. */
-static char *
-target_text(const CdcTargetName *name)
+char *
+cdc_target_text(const CdcTargetName *name)
 {
 	StringInfoData buf;
 
@@ -63,7 +62,7 @@ cdc_targets_describe(List *names)
 	initStringInfo(&buf);
 	foreach(lc, names)
 		appendStringInfo(&buf, "%sTABLE %s", buf.len > 0 ? ", " : "",
-						 target_text(lfirst(lc)));
+						 cdc_target_text(lfirst(lc)));
 	return buf.data;
 }
 
@@ -71,8 +70,10 @@ cdc_targets_describe(List *names)
 static char *
 sql_name_of(Oid relid)
 {
-	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)),
-									  get_rel_name(relid));
+	char	   *name = get_rel_name(relid);
+
+	return name == NULL ? psprintf("%u", relid) :
+		quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)), name);
 }
 
 static char *
@@ -349,7 +350,7 @@ resolve_one(const CdcTargetName *name, Oid role, CdcTarget *target)
 	LookupArg	arg;
 	Relation	rel;
 
-	arg.text = target_text(name);
+	arg.text = cdc_target_text(name);
 	arg.role = role;
 	if (name->database != NULL && strcmp(name->database, dbname) != 0)
 		ereport(ERROR,
@@ -387,14 +388,14 @@ check_pairs(const CdcTarget *targets, List *names)
 				ereport(ERROR,
 						(errcode(ERRCODE_DUPLICATE_OBJECT),
 						 errmsg("CHANGEFEED targets TABLE %s and TABLE %s are duplicates",
-								target_text(list_nth(names, j)),
-								target_text(list_nth(names, i)))));
+								cdc_target_text(list_nth(names, j)),
+								cdc_target_text(list_nth(names, i)))));
 			if (list_member_oid(ancestors, targets[j].relid))
 				ereport(ERROR,
 						(errcode(ERRCODE_DUPLICATE_OBJECT),
 						 errmsg("CHANGEFEED targets TABLE %s and TABLE %s overlap",
-								target_text(list_nth(names, j)),
-								target_text(list_nth(names, i))),
+								cdc_target_text(list_nth(names, j)),
+								cdc_target_text(list_nth(names, i))),
 						 errdetail("The latter is a partition of the former, which sends its rows already.")));
 		}
 		list_free(ancestors);
@@ -425,10 +426,35 @@ cdc_targets_resolve(List *names, Oid role, int *ntargets)
 }
 
 void
-cdc_targets_set_topics(CdcTarget *targets, int ntargets, const char *prefix,
-					   const char *topic_name, bool full_names, bool sanitise)
+cdc_targets_check_overlap(const CdcTarget *targets, int ntargets,
+						  const CdcTarget *added, int nadded)
 {
-	for (int i = 0; i < ntargets; i++)
+	for (int i = 0; i < nadded; i++)
+	{
+		for (int j = 0; j < ntargets; j++)
+		{
+			Oid			a = added[i].relid;
+			Oid			b = targets[j].relid;
+
+			if ((get_rel_relispartition(a) &&
+				 list_member_oid(get_partition_ancestors(a), b)) ||
+				(get_rel_relispartition(b) &&
+				 list_member_oid(get_partition_ancestors(b), a)))
+				ereport(ERROR,
+						(errcode(ERRCODE_DUPLICATE_OBJECT),
+						 errmsg("CHANGEFEED targets %s and %s overlap",
+								sql_name_of(b), sql_name_of(a)),
+						 errdetail("One is a partition of the other, which sends its rows already.")));
+		}
+	}
+}
+
+void
+cdc_targets_set_topics(CdcTarget *targets, int ntargets, int first,
+					   const char *prefix, const char *topic_name,
+					   bool full_names, bool sanitise)
+{
+	for (int i = first; i < ntargets; i++)
 	{
 		const char *base = topic_name;
 		char	   *topic;

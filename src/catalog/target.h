@@ -20,19 +20,28 @@
 extern CdcTarget *cdc_targets_resolve(List *names, Oid role, int *ntargets);
 
 /*
- * Sets the topic of each target: prefix + (topic_name, or the table, or
+ * Sets the topic of each target from the first on: prefix + (topic_name, or the table, or
  * db.schema.table if full_names).  Raises if two tables would share a topic
  * that nobody asked them to share.
  */
-extern void cdc_targets_set_topics(CdcTarget *targets, int ntargets,
+extern void cdc_targets_set_topics(CdcTarget *targets, int ntargets, int first,
 								   const char *prefix, const char *topic_name,
 								   bool full_names, bool sanitise);
+
+/* Raises if one of the added targets is a partition of a target, or has one. */
+extern void cdc_targets_check_overlap(const CdcTarget *targets, int ntargets,
+									  const CdcTarget *added, int nadded);
 
 /*
  * Raises 42501 unless "role" may read all of a table, with no row security
  * in between.  A table that is gone raises nothing: that is found elsewhere.
  */
 extern void cdc_target_check_access(Oid relid, Oid role);
+
+struct CdcTargetName;
+
+/* As the user named it, parts quoted where needed. */
+extern char *cdc_target_text(const struct CdcTargetName *name);
 
 /* "TABLE foo, TABLE s.bar", quoted where needed, as the user named them. */
 extern char *cdc_targets_describe(List *names);

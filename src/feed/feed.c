@@ -37,6 +37,43 @@ typedef struct CdcGivenUp
 
 int			cdc_feed_epoll_fd = -1;
 
+void
+cdc_feed_define(CdcFeed *feed, const CdcDefinition *def)
+{
+	MemoryContext old = MemoryContextSwitchTo(feed->cxt);
+	CdcDefinition *former = feed->def;
+	CdcTopic  **former_topics = feed->current;
+	CdcDefinition *copy = cdc_definition_copy(def);
+	CdcOptions *options = cdc_options_parse(cdc_options_from_strings(def->noptions,
+																	 def->options));
+	const CdcSinkOps *ops = cdc_sink_of_type(def->sink_type);
+
+	if (ops == NULL)
+		elog(ERROR, "changefeed " INT64_FORMAT " has a sink of unknown kind",
+			 feed->job_id);
+
+	/* from here on nothing can be wrong with it */
+	feed->def = copy;
+	feed->options = options;
+	feed->ops = ops;
+	feed->encode = cdc_effective_encode(feed->ops, feed->options, def->job_id);
+	feed->topics = NULL;
+	feed->ntopics = feed->maxtopics = 0;
+	feed->current = palloc0(sizeof(CdcTopic *) * Max(def->ntargets, 1));
+	for (int i = 0; i < def->ntargets; i++)
+	{
+		CdcTopic   *topic = cdc_feed_topic(feed, i, true);
+
+		/* a table that stays has its schema version, too */
+		for (int j = 0; former != NULL && j < former->ntargets; j++)
+		{
+			if (former->targets[j].relid == def->targets[i].relid)
+				topic->schema_version = former_topics[j]->schema_version;
+		}
+	}
+	MemoryContextSwitchTo(old);
+}
+
 static CdcFeed *
 feed_create(const CdcDefinition *def)
 {
@@ -53,33 +90,10 @@ feed_create(const CdcDefinition *def)
 	feed->mode = CDC_FEED_WAITING;
 	feed->status = CDC_JOB_PENDING;
 	dlist_init(&feed->queue);
-
-	feed->def = palloc0(sizeof(CdcDefinition));
-	*feed->def = *def;
-	feed->def->sink = pstrdup(def->sink);
-	feed->def->targets = palloc0(sizeof(CdcTarget) * def->ntargets);
-	for (int i = 0; i < def->ntargets; i++)
-	{
-		feed->def->targets[i] = def->targets[i];
-		feed->def->targets[i].name = pstrdup(def->targets[i].name);
-		feed->def->targets[i].topic = pstrdup(def->targets[i].topic);
-		feed->def->targets[i].keyprint = pstrdup(def->targets[i].keyprint);
-	}
-	feed->options = cdc_options_parse(cdc_options_from_strings(def->noptions,
-															   def->options));
-	feed->def->sink_type = pstrdup(def->sink_type);
-	feed->ops = cdc_sink_of_type(def->sink_type);
-	if (feed->ops == NULL)
-		elog(ERROR, "changefeed " INT64_FORMAT " has a sink of unknown kind",
-			 feed->job_id);
-	feed->encode = cdc_effective_encode(feed->ops, feed->options, def->job_id);
-	feed->current = palloc0(sizeof(CdcTopic *) * Max(def->ntargets, 1));
-	for (int i = 0; i < def->ntargets; i++)
-		(void) cdc_feed_topic(feed, i, true);
-
+	cdc_feed_define(feed, def);
 	feed->durable.job_id = def->job_id;
 	feed->durable.version = def->version;
-	feed->durable.scan_done = feed->options->initial_scan == CDC_SCAN_NO;
+	feed->durable.scan_done = !cdc_definition_scans(def);
 	MemoryContextSwitchTo(old);
 	return feed;
 }
@@ -535,6 +549,7 @@ cdc_feed_disconnect(CdcFeed *feed)
 		cdc_batch_unref(batch);
 	}
 	feed->open = NULL;
+	feed->next_def = NULL;		/* is met again, behind what is lost here */
 	feed->queued_bytes = 0;
 	feed->resolved_pending = false;
 	cdc_feed_set_position(feed, feed->acked_lsn, feed->acked_hlc);

@@ -87,6 +87,11 @@ typedef struct CdcFeed
 
 	List	   *seen_keys;		/* CdcSeenKey */
 
+	/* A definition to come, met in the stream; NULL: none. */
+	CdcDefinition *next_def;
+	XLogRecPtr	next_lsn;		/* where it takes effect */
+	CdcHlc		next_hlc;
+
 	/* The transaction being decoded. */
 	bool		touched;
 	uint64		txn_rows;
@@ -174,6 +179,30 @@ extern int	cdc_feed_epoll_fd;
 extern CdcFeed *cdc_feed_try_create(const CdcDefinition *def,
 									char *error, size_t error_size);
 extern void cdc_feed_destroy(CdcFeed *feed);
+
+/* Gives a feed (anew) what follows from its definition; may raise an ERROR. */
+extern void cdc_feed_define(CdcFeed *feed, const CdcDefinition *def);
+
+/* The same; false: the feed ends with the error. */
+extern bool cdc_feed_redefine(CdcFeed *feed, const CdcDefinition *def);
+
+/*
+ * A further version was met in the stream, at the commit that ends at lsn
+ * and whose time is wall.  True: the feed has taken it over, and wants its
+ * row written; false: it does so later, or need not.
+ */
+extern bool cdc_feed_alter(CdcFeed *feed, const CdcDefinition *def,
+						   XLogRecPtr lsn, int64 wall);
+
+/* Takes over the definition to come if the queue is empty; true: it has. */
+extern bool cdc_feed_adopt_next(CdcFeed *feed);
+
+/*
+ * Starts over at a position that the feed has come to (its queue is dropped),
+ * by another definition.
+ */
+extern void cdc_feed_adopt(CdcFeed *feed, const CdcDefinition *def,
+						   XLogRecPtr lsn, CdcHlc hlc);
 
 /* Puts all positions of a feed to one place, with an empty queue. */
 extern void cdc_feed_set_position(CdcFeed *feed, XLogRecPtr lsn, CdcHlc hlc);

@@ -36,6 +36,8 @@ extern void cdc_yyerror(YYLTYPE *llocp, yyscan_t scanner, const char *msg);
 static CdcStatement *make_statement(CdcStatementKind kind);
 static CdcStatement *make_create(List *targets, char *sink, List *options);
 static CdcStatement *make_job(CdcStatementKind kind, int64 job_id);
+static CdcAlterAction *make_action(CdcAlterKind kind, List *targets,
+								   List *options);
 static CdcOptionPair *make_option(char *name, char *value);
 static int64 job_id_value(CdcParseState *state, const char *digits,
 						  int location);
@@ -56,6 +58,7 @@ static int64 job_id_value(CdcParseState *state, const char *digits,
 	List	   *list;
 	CdcTargetName *target;
 	CdcOptionPair *option;
+	CdcAlterAction *action;
 	CdcStatement *stmt;
 }
 
@@ -65,14 +68,16 @@ static int64 job_id_value(CdcParseState *state, const char *digits,
 %token <keyword>	ALL AS CREATE FOR INTO SELECT TABLE WITH
 
 /* Not reserved. */
-%token <keyword>	ALTER CANCEL CHANGEFEED CHANGEFEEDS DATABASE EXPERIMENTAL
-					FAMILY JOB JOBS OPTIONS PAUSE REASON RESUME SCHEDULE
-					SHOW
+%token <keyword>	ADD ALTER CANCEL CHANGEFEED CHANGEFEEDS DATABASE DROP
+					EXPERIMENTAL FAMILY JOB JOBS OPTIONS PAUSE REASON RESUME
+					SCHEDULE SET SHOW UNSET
 
 %type <stmt>	stmt
-%type <list>	target_list dotted_name opt_with option_list
+%type <list>	target_list dotted_name opt_with option_list alter_actions
+				option_names
 %type <target>	target
 %type <option>	option
+%type <action>	alter_action
 %type <str>		opt_into name label option_name option_value opt_reason
 %type <keyword>	unreserved_keyword reserved_keyword
 %type <ival>	job_id
@@ -94,6 +99,11 @@ stmt:
 		{ $$ = make_create($4, $5, $6); }
 	| EXPERIMENTAL CHANGEFEED FOR target_list opt_with
 		{ $$ = make_create($4, NULL, $5); }
+	| ALTER CHANGEFEED job_id alter_actions
+		{
+			$$ = make_job(CDC_STMT_ALTER, $3);
+			$$->actions = $4;
+		}
 	| PAUSE JOB job_id opt_reason
 		{
 			$$ = make_job(CDC_STMT_PAUSE, $3);
@@ -126,8 +136,6 @@ unsupported:
 		}
 	| CREATE SCHEDULE
 		{ cdc_parser_not_supported(STATE(), @1, "CREATE SCHEDULE", NULL); }
-	| ALTER CHANGEFEED
-		{ cdc_parser_not_supported(STATE(), @1, "ALTER CHANGEFEED", NULL); }
 	| ALTER JOB
 		{ cdc_parser_not_supported(STATE(), @1, "ALTER JOB", NULL); }
 	| job_verb JOBS
@@ -158,6 +166,31 @@ job_verb:
 	PAUSE
 	| RESUME
 	| CANCEL
+	;
+
+alter_actions:
+	alter_action
+		{ $$ = list_make1($1); }
+	| alter_actions alter_action
+		{ $$ = lappend($1, $2); }
+	;
+
+alter_action:
+	ADD target_list opt_with
+		{ $$ = make_action(CDC_ALTER_ADD, $2, $3); }
+	| DROP target_list
+		{ $$ = make_action(CDC_ALTER_DROP, $2, NIL); }
+	| SET option_list
+		{ $$ = make_action(CDC_ALTER_SET, NIL, $2); }
+	| UNSET option_names
+		{ $$ = make_action(CDC_ALTER_UNSET, NIL, $2); }
+	;
+
+option_names:
+	option_name
+		{ $$ = list_make1(make_option($1, NULL)); }
+	| option_names ',' option_name
+		{ $$ = lappend($1, make_option($3, NULL)); }
 	;
 
 target_list:
@@ -287,9 +320,9 @@ label:
 	;
 
 unreserved_keyword:
-	ALTER | CANCEL | CHANGEFEED | CHANGEFEEDS | DATABASE | EXPERIMENTAL
-	| FAMILY | JOB | JOBS | OPTIONS | PAUSE | REASON | RESUME | SCHEDULE
-	| SHOW
+	ADD | ALTER | CANCEL | CHANGEFEED | CHANGEFEEDS | DATABASE | DROP
+	| EXPERIMENTAL | FAMILY | JOB | JOBS | OPTIONS | PAUSE | REASON | RESUME
+	| SCHEDULE | SET | SHOW | UNSET
 	;
 
 reserved_keyword:
@@ -325,6 +358,17 @@ make_job(CdcStatementKind kind, int64 job_id)
 
 	stmt->job_id = job_id;
 	return stmt;
+}
+
+static CdcAlterAction *
+make_action(CdcAlterKind kind, List *targets, List *options)
+{
+	CdcAlterAction *action = palloc(sizeof(CdcAlterAction));
+
+	action->kind = kind;
+	action->targets = targets;
+	action->options = options;
+	return action;
 }
 
 static CdcOptionPair *

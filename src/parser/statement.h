@@ -16,6 +16,7 @@
 typedef enum CdcStatementKind
 {
 	CDC_STMT_CREATE,
+	CDC_STMT_ALTER,
 	CDC_STMT_PAUSE,
 	CDC_STMT_RESUME,
 	CDC_STMT_CANCEL,
@@ -31,12 +32,29 @@ typedef struct CdcTargetName
 	char	   *name;
 } CdcTargetName;
 
+typedef enum CdcAlterKind
+{
+	CDC_ALTER_ADD,
+	CDC_ALTER_DROP,
+	CDC_ALTER_SET,
+	CDC_ALTER_UNSET,
+} CdcAlterKind;
+
+/* One clause of ALTER CHANGEFEED; they are applied in their order. */
+typedef struct CdcAlterAction
+{
+	CdcAlterKind kind;
+	List	   *targets;		/* CdcTargetName: ADD, DROP */
+	List	   *options;		/* CdcOptionPair: ADD ... WITH, SET, UNSET */
+} CdcAlterAction;
+
 typedef struct CdcStatement
 {
 	CdcStatementKind kind;
 	List	   *targets;		/* CdcTargetName */
 	char	   *sink;			/* NULL: no INTO */
 	List	   *options;		/* CdcOptionPair */
+	List	   *actions;		/* CdcAlterAction */
 	int64		job_id;
 	char	   *reason;			/* PAUSE ... WITH REASON, or NULL */
 } CdcStatement;

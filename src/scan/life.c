@@ -130,15 +130,20 @@ add_scan(CdcFeed *feed, int nitems, const char *what)
 void
 cdc_scan_begin(CdcFeed *feed, CdcHlc t0)
 {
-	CdcScan    *scan = add_scan(feed, feed->def->ntargets, "initial scan");
+	CdcScan    *scan = add_scan(feed, feed->def->ntargets,
+								feed->def->version == 1 ? "initial scan" : "scan");
 
 	Assert(feed->scan == scan);
 	scan->initial = true;
 	scan->lsn = scan->hold_lsn = feed->queued_lsn;
 	scan->t0 = scan->hold_hlc = t0;
 	for (int i = 0; i < feed->def->ntargets; i++)
-		scan->items[i].target = scan->items[i].relid = feed->def->targets[i].relid;
-	scan->nitems = feed->def->ntargets;
+	{
+		if (!feed->def->targets[i].scan)
+			continue;
+		scan->items[scan->nitems].target = feed->def->targets[i].relid;
+		scan->items[scan->nitems++].relid = feed->def->targets[i].relid;
+	}
 }
 
 CdcHlc

@@ -57,7 +57,8 @@ typedef struct CdcScanItem
 extern void cdc_scan_note_xid(TransactionId xid);
 
 /*
- * Prepares the scan of a feed that starts now, of all its tables.  Called in
+ * Prepares the scan of a feed that starts now (anew), of the tables that its
+ * definition says are to be read.  Called in
  * the commit callback of its creation, or in the main loop when that commit
  * lies before everything the slot decodes; after cdc_feed_set_position().
  */

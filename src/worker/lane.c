@@ -320,8 +320,14 @@ serve_feeds(TimestampTz now)
 				 feed->dirty)
 			feed->sink_failures = 0;
 
+		if (cdc_feed_adopt_next(feed))
+		{
+			cdc_tables_reset_subscribers();
+			lane.want_visit = true;
+			lane.visited_at = 0;
+		}
 		if (feed->mode == CDC_FEED_DETACHED && feed->sink != NULL &&
-			now >= feed->rewind_at)
+			feed->next_def == NULL && now >= feed->rewind_at)
 		{
 			if (cdc_feed_bytes(feed) < cap / 4)
 				feed->wants_rewind = true;

@@ -531,6 +531,21 @@ begin_feed(CdcDefinition *def, ReorderBufferTXN *txn)
 	CdcFeed    *feed = lane_find_feed(def->job_id);
 	CdcHlc		t0 = {0, 0};
 
+	if (feed != NULL && feed->mode != CDC_FEED_WAITING)
+	{
+		/* ALTER, or a replay */
+		if (cdc_feed_alter(feed, def, txn->end_lsn,
+						   cdc_hlc_wall(cdc_compat_commit_time(txn))))
+		{
+			cdc_tables_reset_subscribers();
+			lane.want_visit = true;
+			lane.visited_at = 0;
+			cdc_decoder_break();
+		}
+		return;
+	}
+	if (def->version > 1)
+		return;					/* the job is over, or its start is not here */
 	if (feed == NULL)
 	{
 		/*
@@ -545,8 +560,6 @@ begin_feed(CdcDefinition *def, ReorderBufferTXN *txn)
 			return;				/* the visit fails its job, if it is alive */
 		dlist_push_tail(&lane.feeds, &feed->node);
 	}
-	else if (feed->mode != CDC_FEED_WAITING)
-		return;					/* a replay: it has its position */
 
 	t0 = cdc_hlc_next(t0, cdc_hlc_wall(cdc_compat_commit_time(txn)));
 	feed->mode = CDC_FEED_ACTIVE;

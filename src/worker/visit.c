@@ -155,6 +155,13 @@ stop_feed(CdcFeed *feed)
 		cp.resume_lsn = limit;
 		cp.hlc = limit_hlc;
 		cp.version = feed->def->version;
+		if (feed->next_def != NULL && cp.resume_lsn >= feed->next_lsn)
+		{
+			/* it has come to an ALTER, which must not be passed unseen */
+			cp.hlc = feed->next_hlc;
+			cp.version = feed->next_def->version;
+			cp.scan_done = !cdc_definition_scans(feed->next_def);
+		}
 		if (cdc_hlc_cmp(cp.hlc, cp.high_water) > 0)
 			cp.high_water = cp.hlc;
 		cdc_checkpoint_write(&cp);
@@ -394,7 +401,7 @@ store_start(CdcFeed *feed)
 	CdcCheckpoint cp = feed->durable;
 	CdcJobStatus status;
 
-	if (feed->mode == CDC_FEED_WAITING)
+	if (feed->mode == CDC_FEED_WAITING || feed->uri == NULL)
 		return;
 	if (cp.resume_lsn != InvalidXLogRecPtr)
 	{
@@ -447,8 +454,84 @@ begin_unseen(CdcFeed *feed)
 	cdc_tables_reset_subscribers();
 }
 
+/*
+ * The job was altered while it was paused: it goes on from its position, by
+ * the new definition.  Rows that are read there have a stamp of their own,
+ * above all that was resolved.
+ */
 static void
-visit_job(const CdcJob *job)
+adopt_at_rest(CdcFeed *feed, const CdcDefinition *def)
+{
+	bool		stopped = feed->mode == CDC_FEED_STOPPED;
+	XLogRecPtr	lsn;
+	CdcHlc		hlc;
+
+	if (feed->mode == CDC_FEED_WAITING)
+	{
+		if (!cdc_feed_redefine(feed, def))
+			feed->mode = CDC_FEED_ENDING;
+		feed->durable.scan_done = !cdc_definition_scans(def);
+		return;
+	}
+	if (feed->sink != NULL)
+		cdc_feed_pump(feed);	/* acks that are here already */
+	if (feed->durable.resume_lsn == InvalidXLogRecPtr)
+	{
+		lsn = feed->start_lsn;
+		hlc = feed->start_hlc;
+	}
+	else if (feed->scan != NULL || !feed->durable.scan_done)
+	{
+		lsn = feed->durable.resume_lsn;
+		hlc = feed->durable.hlc;
+	}
+	else
+	{
+		cdc_feed_disconnect(feed);
+		lsn = feed->acked_lsn;
+		hlc = feed->acked_hlc;
+		if (cdc_definition_scans(def))
+		{
+			if (cdc_hlc_cmp(hlc, feed->durable.high_water) < 0)
+				hlc = feed->durable.high_water;
+			hlc.logical++;
+		}
+	}
+	cdc_feed_adopt(feed, def, lsn, hlc);
+	if (feed->mode != CDC_FEED_ENDING)
+	{
+		feed->mode = stopped ? CDC_FEED_STOPPED : CDC_FEED_DETACHED;
+		feed->wants_rewind = !stopped;
+		feed->rewind_at = 0;
+	}
+	cdc_tables_reset_subscribers();
+}
+
+/*
+ * The sink's URI and the secrets that go with the feed's definition.  One
+ * that was decoded may not be visible yet: until it is, the feed has no sink
+ * and its row stays as it is.
+ */
+static void
+take_secrets(CdcFeed *feed, CdcJob *job)
+{
+	MemoryContext old;
+
+	if (feed->def->version != job->definition->version &&
+		!cdc_job_secret(feed->job_id, feed->def->version, &job->sink_uri,
+						&job->nsecrets, &job->secrets))
+	{
+		lane.want_visit = true;
+		return;
+	}
+	old = MemoryContextSwitchTo(feed->cxt);
+	cdc_options_add_secrets(feed->options, job->nsecrets, job->secrets);
+	feed->uri = cdc_uri_parse(job->sink_uri);
+	MemoryContextSwitchTo(old);
+}
+
+static void
+visit_job(CdcJob *job)
 {
 	CdcFeed    *feed = lane_find_feed(job->job_id);
 	CdcJobStatus status;
@@ -477,18 +560,18 @@ visit_job(const CdcJob *job)
 	}
 	feed->created_xid = InvalidTransactionId;
 	feed->visited = true;
-	if (feed->uri == NULL && job->sink_uri != NULL)
-	{
-		MemoryContext old = MemoryContextSwitchTo(feed->cxt);
-
-		cdc_options_add_secrets(feed->options, job->nsecrets, job->secrets);
-		feed->uri = cdc_uri_parse(job->sink_uri);
-		MemoryContextSwitchTo(old);
-	}
+	if (feed->def->version < job->definition->version ||
+		(feed->durable.resume_lsn != InvalidXLogRecPtr &&
+		 feed->durable.version < job->definition->version))
+		adopt_at_rest(feed, job->definition);
+	if (feed->uri == NULL)
+		take_secrets(feed, job);
 
 	feed->status = job->status;
 	begin_unseen(feed);
 	store_start(feed);
+	if (feed->durable.resume_lsn != InvalidXLogRecPtr)
+		job->checkpoint = feed->durable;
 	apply_request(feed, job);
 	check_targets(feed, job);
 	check_retention(feed);

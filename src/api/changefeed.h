@@ -1,0 +1,45 @@
+/*-------------------------------------------------------------------------
+ * changefeed.h
+ *		What the files of api/ share: from what a user wrote to what is
+ *		stored, and who may do what to a job.
+ *
+ * Runs: user backends, as the user.
+ *-------------------------------------------------------------------------
+ */
+#ifndef CDC_CHANGEFEED_H
+#define CDC_CHANGEFEED_H
+
+#include "postgres.h"
+
+#include "catalog/job.h"
+#include "catalog/uri.h"
+#include "nodes/pg_list.h"
+#include "utils/array.h"
+#include "utils/jsonb.h"
+
+/* "changefeed will emit to topic ...", for targets from "first" on. */
+extern void cdc_notice_topics(const CdcDefinition *def, int first);
+
+/* Raises 42501 if the user may not send anything there. */
+extern void cdc_check_restriction(const CdcUri *uri);
+
+/* Reads a job; raises if there is none or if it is not the user's. */
+extern void cdc_look_up_job(int64 job_id, bool to_manage, CdcJobLook *look);
+
+/* text[] of names to CdcTargetName, JSON object to CdcOptionPair. */
+extern List *cdc_names_from_array(ArrayType *array);
+extern List *cdc_pairs_from_jsonb(Jsonb *jb);
+
+/* text[] of names of options to CdcOptionPair without values. */
+extern List *cdc_pairs_from_names(ArrayType *array);
+
+/*
+ * ALTER CHANGEFEED: actions is a list of CdcAlterAction.  A job that is not
+ * paused is refused unless "running_too".
+ */
+extern void cdc_alter_changefeed(int64 job_id, List *actions, bool running_too);
+
+/* Hides the secrets that its actions hold, see hide.h. */
+extern void cdc_hide_actions(List *actions);
+
+#endif							/* CDC_CHANGEFEED_H */
