@@ -279,6 +279,7 @@ check_combinations(List *pairs, CdcInitialScan scan)
 		"end_time", "resolved", "diff", "mvcc_timestamp", "updated",
 	};
 	static const char *const wrapped_only[] = {"key_in_value", "topic_in_value"};
+	static const char *const of_postgres[] = {"lsn", "op", "txn"};
 	const char *format = given(pairs, "format");
 	const char *envelope = given(pairs, "envelope");
 	bool		json;
@@ -325,6 +326,17 @@ check_combinations(List *pairs, CdcInitialScan scan)
 		(strcmp(envelope, "row") == 0 || strcmp(envelope, "key_only") == 0 ||
 		 strcmp(envelope, "deprecated_row") == 0))
 		FAIL(errmsg("diff is only usable with envelope=wrapped"));
+
+	for (int i = 0; i < lengthof(of_postgres); i++)
+	{
+		if (given(pairs, of_postgres[i]) == NULL)
+			continue;
+		if (!json)
+			FAIL(errmsg("%s is only usable with format=json", of_postgres[i]));
+		if (strcmp(envelope, "wrapped") != 0 && strcmp(envelope, "bare") != 0)
+			FAIL(errmsg("%s is only usable with envelope=wrapped or envelope=bare",
+						of_postgres[i]));
+	}
 
 	if (avro && given(pairs, "confluent_schema_registry") == NULL)
 		FAIL(errmsg("WITH option confluent_schema_registry is required for format=avro"));
@@ -470,6 +482,9 @@ cdc_options_parse(List *pairs)
 	options->encode.envelope = CDC_ENVELOPE_WRAPPED;
 	options->encode.updated = given(options->pairs, "updated") != NULL;
 	options->encode.key_in_value = given(options->pairs, "key_in_value") != NULL;
+	options->encode.lsn = given(options->pairs, "lsn") != NULL;
+	options->encode.op = given(options->pairs, "op") != NULL;
+	options->encode.txn = given(options->pairs, "txn") != NULL;
 	options->encode.topic_in_value = given(options->pairs, "topic_in_value") != NULL;
 	options->full_table_name = given(options->pairs, "full_table_name") != NULL;
 
