@@ -53,8 +53,8 @@ SELECT pg_temp.try('format = avro');
 SELECT pg_temp.try('enriched_properties = source');
 
 -- known, but not supported
-SELECT pg_temp.try('diff');
-SELECT pg_temp.try('envelope = Bare');
+SELECT pg_temp.try('csv_header');
+SELECT pg_temp.try('format = Parquet');
 SELECT pg_temp.try('format = avro, confluent_schema_registry = ''http://u:geheim@h''');
 SELECT pg_temp.try('webhook_auth_header = ''Basic geheim''');
 

@@ -281,7 +281,11 @@ SELECT j.job_id,
 	f.last_message,
 	coalesce(f.in_trouble, false) AS in_trouble,
 	v.last_error,
-	v.last_error_time
+	v.last_error_time,
+	coalesce((SELECT substr(o, length('metrics_label=') + 1)
+			FROM cdc_sink.definition d, unnest(d.options) o
+			WHERE d.job_id = j.job_id AND d.version = c.version
+				AND starts_with(o, 'metrics_label=')), 'default') AS metrics_label
 FROM cdc_sink.job j
 	JOIN cdc_sink.checkpoint c USING (job_id)
 	JOIN changefeed_jobs v USING (job_id)

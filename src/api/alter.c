@@ -455,6 +455,7 @@ finish(Alter *alter, bool at_position)
 						 def->job_id)));
 	cdc_sink_check_options(alter->ops, options);
 	alter->ops->check(uri, options);
+	cdc_targets_check_options(def->targets, def->ntargets, options);
 
 	if (alter->new_sink)
 		move_topics(alter, uri);

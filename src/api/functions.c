@@ -181,6 +181,7 @@ create_changefeed(List *names, const char *sink, List *pairs)
 				 errhint("Supported are kafka, s3, webhook-https, file, nodelocal and null.")));
 	cdc_sink_check_options(ops, options);
 	ops->check(uri, options);
+	cdc_targets_check_options(def.targets, def.ntargets, options);
 
 	def.sink = cdc_uri_redact(sink);
 	def.sink_type = pstrdup(ops->name);

@@ -7,6 +7,7 @@
  */
 #include "postgres.h"
 
+#include "access/xlog.h"
 #include "base/session.h"
 #include "utils/guc.h"
 
@@ -41,4 +42,10 @@ cdc_session_pin_settings(void)
 		if (GetConfigOption(pinned[i][0], true, false) != NULL)
 			SetConfigOption(pinned[i][0], pinned[i][1], PGC_SUSET, PGC_S_OVERRIDE);
 	}
+}
+
+uint64
+cdc_session_system_id(void)
+{
+	return GetSystemIdentifier();
 }

@@ -27,6 +27,8 @@
 #define DEFAULT_WEBHOOK_TIMEOUT_US	3000000
 #define SHORT_PROTECTION_US			INT64CONST(3600000000)
 
+#define MAX_METRICS_LABEL			128
+
 #define REDACTED	"redacted"
 
 /* Far more than any option needs. */
@@ -271,6 +273,60 @@ initial_scan(List *pairs)
 	return strcmp(first, "no_initial_scan") == 0 ? CDC_SCAN_NO : CDC_SCAN_ONLY;
 }
 
+/* Sets what a list like "source, schema" names. */
+static void
+enriched_properties(const char *list, CdcEncodeOptions *encode)
+{
+	const char *p = list;
+
+	encode->enriched_source = encode->enriched_schema = false;
+	while (*p != '\0')
+	{
+		size_t		len;
+		char	   *word;
+
+		p += strspn(p, " ");
+		len = strcspn(p, ",");
+		word = pnstrdup(p, len);
+		p += len;
+		if (*p == ',')
+			p++;
+		while (len > 0 && word[len - 1] == ' ')
+			word[--len] = '\0';
+		if (pg_strcasecmp(word, "source") == 0)
+			encode->enriched_source = true;
+		else if (pg_strcasecmp(word, "schema") == 0)
+			encode->enriched_schema = true;
+		else
+			FAIL(errmsg("unknown enriched_properties: %s, valid values are: source, schema",
+						word));
+		pfree(word);
+	}
+}
+
+/* Texts that mean nothing when they are empty, and their limits. */
+static void
+check_texts(List *pairs)
+{
+	static const char *const not_empty[] = {
+		"headers_json_column_name", "key_column", "metrics_label",
+	};
+	const char *label = given(pairs, "metrics_label");
+
+	for (int i = 0; i < lengthof(not_empty); i++)
+	{
+		const char *value = given(pairs, not_empty[i]);
+
+		if (value != NULL && *value == '\0')
+			FAIL(errmsg("option \"%s\" requires a value", not_empty[i]));
+	}
+	if (label != NULL && strlen(label) > MAX_METRICS_LABEL)
+		FAIL(errmsg("metrics_label is longer than %d bytes", MAX_METRICS_LABEL));
+	if (label != NULL && strcmp(label, "default") == 0)
+		FAIL(errmsg("metrics_label must not be \"default\""),
+			 errdetail("That is the label of the feeds that have none."));
+}
+
 /* Pairs that exclude or need each other, whether supported or not. */
 static void
 check_combinations(List *pairs, CdcInitialScan scan)
@@ -279,7 +335,6 @@ check_combinations(List *pairs, CdcInitialScan scan)
 		"end_time", "resolved", "diff", "mvcc_timestamp", "updated",
 	};
 	static const char *const wrapped_only[] = {"key_in_value", "topic_in_value"};
-	static const char *const of_postgres[] = {"lsn", "op", "txn"};
 	const char *format = given(pairs, "format");
 	const char *envelope = given(pairs, "envelope");
 	bool		json;
@@ -327,17 +382,6 @@ check_combinations(List *pairs, CdcInitialScan scan)
 		 strcmp(envelope, "deprecated_row") == 0))
 		FAIL(errmsg("diff is only usable with envelope=wrapped"));
 
-	for (int i = 0; i < lengthof(of_postgres); i++)
-	{
-		if (given(pairs, of_postgres[i]) == NULL)
-			continue;
-		if (!json)
-			FAIL(errmsg("%s is only usable with format=json", of_postgres[i]));
-		if (strcmp(envelope, "wrapped") != 0 && strcmp(envelope, "bare") != 0)
-			FAIL(errmsg("%s is only usable with envelope=wrapped or envelope=bare",
-						of_postgres[i]));
-	}
-
 	if (avro && given(pairs, "confluent_schema_registry") == NULL)
 		FAIL(errmsg("WITH option confluent_schema_registry is required for format=avro"));
 	if (!json && given(pairs, "encode_json_value_null_as_object") != NULL)
@@ -348,8 +392,15 @@ check_combinations(List *pairs, CdcInitialScan scan)
 	{
 		if (!json && !avro && strcmp(format, "protobuf") != 0)
 			FAIL(errmsg("envelope=enriched is only usable with format=json/avro"));
+		if (given(pairs, "enriched_properties") != NULL)
+		{
+			CdcEncodeOptions unused;
+
+			enriched_properties(given(pairs, "enriched_properties"), &unused);
+		}
 	}
-	else if (given(pairs, "enriched_properties") != NULL)
+	if (strcmp(envelope, "enriched") != 0 &&
+		given(pairs, "enriched_properties") != NULL)
 		FAIL(errmsg("enriched_properties is only usable with envelope=enriched"));
 }
 
@@ -441,6 +492,56 @@ set_secrets(CdcOptions *options)
 	options->extra_headers = value ? pstrdup(value) : NULL;
 }
 
+static CdcEnvelope
+parse_envelope(const char *name)
+{
+	static const struct
+	{
+		const char *name;
+		CdcEnvelope envelope;
+	}			names[] =
+	{
+		{"wrapped", CDC_ENVELOPE_WRAPPED},
+		{"bare", CDC_ENVELOPE_BARE},
+		{"row", CDC_ENVELOPE_ROW},
+		{"deprecated_row", CDC_ENVELOPE_ROW},
+		{"key_only", CDC_ENVELOPE_KEY_ONLY},
+		{"enriched", CDC_ENVELOPE_ENRICHED},
+	};
+
+	for (int i = 0; name != NULL && i < lengthof(names); i++)
+	{
+		if (strcmp(names[i].name, name) == 0)
+			return names[i].envelope;
+	}
+	return CDC_ENVELOPE_WRAPPED;
+}
+
+/* What the encoder needs, from options that are known to be good. */
+static void
+set_encode(CdcOptions *options)
+{
+	CdcEncodeOptions *encode = &options->encode;
+	List	   *pairs = options->pairs;
+	const char *value;
+
+	encode->format = CDC_FORMAT_JSON;
+	encode->envelope = parse_envelope(given(pairs, "envelope"));
+	encode->updated = given(pairs, "updated") != NULL;
+	encode->mvcc_timestamp = given(pairs, "mvcc_timestamp") != NULL;
+	encode->diff = given(pairs, "diff") != NULL;
+	encode->key_in_value = given(pairs, "key_in_value") != NULL;
+	encode->topic_in_value = given(pairs, "topic_in_value") != NULL;
+	encode->json_null_as_object = given(pairs, "encode_json_value_null_as_object") != NULL;
+	value = given(pairs, "enriched_properties");
+	if (value != NULL)
+		enriched_properties(value, encode);
+	value = given(pairs, "key_column");
+	encode->key_column = value ? pstrdup(value) : NULL;
+	value = given(pairs, "headers_json_column_name");
+	encode->headers_column = value ? pstrdup(value) : NULL;
+}
+
 CdcOptions *
 cdc_options_parse(List *pairs)
 {
@@ -475,17 +576,11 @@ cdc_options_parse(List *pairs)
 
 	options->initial_scan = initial_scan(options->pairs);
 	check_combinations(options->pairs, options->initial_scan);
+	check_texts(options->pairs);
 	set_times(options);
 	check_supported(options->pairs);
 
-	options->encode.format = CDC_FORMAT_JSON;
-	options->encode.envelope = CDC_ENVELOPE_WRAPPED;
-	options->encode.updated = given(options->pairs, "updated") != NULL;
-	options->encode.key_in_value = given(options->pairs, "key_in_value") != NULL;
-	options->encode.lsn = given(options->pairs, "lsn") != NULL;
-	options->encode.op = given(options->pairs, "op") != NULL;
-	options->encode.txn = given(options->pairs, "txn") != NULL;
-	options->encode.topic_in_value = given(options->pairs, "topic_in_value") != NULL;
+	set_encode(options);
 	options->full_table_name = given(options->pairs, "full_table_name") != NULL;
 
 	value = given(options->pairs, "resolved");
@@ -505,6 +600,11 @@ cdc_options_parse(List *pairs)
 	value = given(options->pairs, "on_bad_message");
 	options->on_bad_message = value == NULL || strcmp(value, "fail") == 0 ? CDC_BAD_MESSAGE_FAIL :
 		strcmp(value, "retry") == 0 ? CDC_BAD_MESSAGE_RETRY : CDC_BAD_MESSAGE_DEAD_LETTER;
+
+	value = given(options->pairs, "partition_alg");
+	options->partition_fnv1a = value != NULL && strcmp(value, "fnv-1a") == 0;
+	value = given(options->pairs, "metrics_label");
+	options->metrics_label = value ? pstrdup(value) : NULL;
 
 	value = given(options->pairs, "kafka_sink_config");
 	options->kafka_sink_config = value ? pstrdup(value) : NULL;

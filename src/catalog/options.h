@@ -53,6 +53,8 @@ typedef struct CdcOptions
 	int64		min_checkpoint_us;
 	CdcOnError	on_error;
 	CdcOnBadMessage on_bad_message;
+	bool		partition_fnv1a;	/* not murmur2 */
+	char	   *metrics_label;	/* or NULL */
 	char	   *kafka_sink_config;	/* JSON text or NULL */
 	char	   *compression;	/* "gzip", "zstd" or NULL */
 	char	   *webhook_sink_config;	/* JSON text or NULL */

@@ -9,6 +9,7 @@
 #include "postgres.h"
 
 #include "catalog/job.h"
+#include "catalog/options.h"
 #include "nodes/pg_list.h"
 
 /*
@@ -42,6 +43,14 @@ struct CdcTargetName;
 
 /* As the user named it, parts quoted where needed. */
 extern char *cdc_target_text(const struct CdcTargetName *name);
+
+/*
+ * Raises unless each target has what the options ask of it: the columns that
+ * they name, the replica identity that they need.  Runs: backend, with the
+ * targets locked.
+ */
+extern void cdc_targets_check_options(const CdcTarget *targets, int ntargets,
+									  const CdcOptions *options);
 
 /* "TABLE foo, TABLE s.bar", quoted where needed, as the user named them. */
 extern char *cdc_targets_describe(List *names);

@@ -63,13 +63,13 @@ struct CdcRowEncoder
 	CdcFields  *row;			/* members of the object; opened by row_open */
 	CdcText		row_open;
 	CdcText		topic;			/* , "topic": "…"  or empty */
+	bool		key_of_deleted; /* key is known of a deleted row */
 	const char *missing;		/* a column that the options need */
 	char	   *table_name;
 	int			headers_att;	/* index in values, -1: no headers */
 	CdcHeadersKind headers_kind;
 	CdcStampText updated;
 	CdcStampText mvcc;
-	size_t		last_at;		/* see CdcParts; in the buffer, 0: nowhere */
 	void	   *state;			/* the envelope's own */
 };
 
@@ -77,6 +77,7 @@ extern const CdcEnvelopeOps cdc_envelope_wrapped;
 extern const CdcEnvelopeOps cdc_envelope_bare;
 extern const CdcEnvelopeOps cdc_envelope_row;
 extern const CdcEnvelopeOps cdc_envelope_key_only;
+extern const CdcEnvelopeOps cdc_envelope_enriched;
 
 /* The row as an object, opened by "open" (kept), without the column of headers. */
 extern CdcFields *cdc_envelope_fields(CdcRowEncoder *enc, TupleDesc desc,
@@ -123,14 +124,6 @@ cdc_envelope_stamp(CdcStampText *stamp, CdcBuf *out, CdcHlc hlc)
 	}
 	cdc_buf_append(out, stamp->text, stamp->len);
 }
-
-/*
- * Values of the options lsn, op and txn.  A row of a scan is of no
- * transaction: null.
- */
-extern void cdc_envelope_lsn(CdcBuf *out, XLogRecPtr lsn);
-extern void cdc_envelope_op(CdcBuf *out, char op);
-extern void cdc_envelope_txn(CdcRowEncoder *enc, CdcBuf *out, const CdcRow *row);
 
 /* The row that tells the key: the new one, of a delete the old one. */
 static inline const Datum *

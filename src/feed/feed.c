@@ -13,13 +13,13 @@
  */
 #include "postgres.h"
 
+#include <ctype.h>
 #include <sys/epoll.h>
 
 #include "base/compat.h"
 #include "base/guc.h"
 #include "feed/feed.h"
 #include "scan/scan.h"
-#include "table/toast.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
@@ -196,59 +196,8 @@ cdc_feed_set_position(CdcFeed *feed, XLogRecPtr lsn, CdcHlc hlc)
 	feed->partial_lsn = InvalidXLogRecPtr;
 	feed->partial_rows = 0;
 	feed->touched = false;
-	feed->newest = NULL;
 	feed->lift_lsn = cdc_compat_flush_ptr();
 	cdc_scan_rewind(feed, lsn);
-}
-
-void
-cdc_feed_hold(CdcFeed *feed, CdcBatch *batch, size_t flag_at, size_t deferred_bytes)
-{
-	feed->newest = batch;
-	feed->newest_flag = flag_at;
-	feed->newest_deferred = deferred_bytes;
-}
-
-/* The message that waits is the last of its transaction. */
-static void
-tell_last(CdcFeed *feed)
-{
-	CdcBatch   *batch = feed->newest;
-	uint32		index = batch->nmsgs - 1;
-	size_t		less = strlen(CDC_LAST_NO) - strlen(CDC_LAST_YES);
-	char	   *end = batch->buf.data + batch->buf.len;
-	char	   *flag = batch->buf.data + feed->newest_flag;
-
-	feed->newest = NULL;
-	if (feed->newest_flag == 0)
-	{
-		cdc_toast_set_last(batch, index);
-		return;
-	}
-	Assert(batch->nsubmitted <= index);
-	memcpy(flag, CDC_LAST_YES, strlen(CDC_LAST_YES));
-	flag += strlen(CDC_LAST_YES);
-	memmove(flag, flag + less, end - flag - less);
-	batch->buf.len -= less;
-	batch->msgs[index].val_len -= less;
-}
-
-/* The message that waits is taken back: it comes again with its transaction. */
-static void
-drop_newest(CdcFeed *feed)
-{
-	CdcBatch   *batch = feed->newest;
-	uint32		index = batch->nmsgs - 1;
-
-	feed->newest = NULL;
-	Assert(batch->nsubmitted <= index);
-	if (feed->newest_flag == 0)
-	{
-		cdc_toast_forget(batch, index);
-		feed->deferred_bytes -= Min(feed->deferred_bytes, feed->newest_deferred);
-	}
-	batch->buf.len = batch->msgs[index].off;
-	batch->nmsgs--;
 }
 
 bool
@@ -375,24 +324,15 @@ cdc_feed_seal(CdcFeed *feed)
 size_t
 cdc_feed_bytes(const CdcFeed *feed)
 {
-	size_t		bytes = feed->queued_bytes + feed->deferred_bytes +
+	return feed->queued_bytes + feed->deferred_bytes +
 		(feed->open ? feed->open->buf.len : 0) +
 		(feed->sink ? feed->sink->own_bytes : 0);
-	const CdcBatch *newest = feed->newest;
-
-	/* waiting does not make it go, only what comes behind it */
-	if (unlikely(newest != NULL))
-		bytes -= feed->newest_deferred +
-			(newest == feed->open ? newest->buf.len : newest->counted);
-	return bytes;
 }
 
 void
 cdc_feed_end_txn(CdcFeed *feed, ReorderBufferTXN *txn)
 {
 	Assert(feed->touched);
-	if (unlikely(feed->newest != NULL))
-		tell_last(feed);
 	feed->touched = false;
 	feed->queued_lsn = txn->end_lsn;
 	feed->queued_hlc = feed->txn_hlc;
@@ -465,6 +405,38 @@ cdc_feed_give_up(CdcFeed *feed, const CdcBatch *batch, const CdcMessage *msg)
 }
 
 /*
+ * Do two messages say the same?  If the envelope tells the time of day, long
+ * numbers (a time in milliseconds has 13 digits) may differ.
+ */
+static bool
+same_bytes(const CdcFeed *feed, const char *a, const char *b, uint32 len)
+{
+	uint32		digits = 0;		/* start of the run of digits at i */
+
+	if (!cdc_encode_is_volatile(&feed->encode))
+		return memcmp(a, b, len) == 0;
+	for (uint32 i = 0; i < len; i++)
+	{
+		bool		digit = isdigit((unsigned char) a[i]);
+		uint32		end = i + 1;
+
+		if (digit != (isdigit((unsigned char) b[i]) != 0))
+			return false;
+		if (!digit)
+			digits = i + 1;
+		if (a[i] == b[i])
+			continue;
+		while (end < len && isdigit((unsigned char) a[end]) &&
+			   isdigit((unsigned char) b[end]))
+			end++;
+		if (!digit || end - digits < 13)
+			return false;
+		i = end - 1;
+	}
+	return true;
+}
+
+/*
  * Marks messages that were given up.  They stay on the list until they have
  * been passed for good, since the sink may break once more before that.
  */
@@ -490,7 +462,7 @@ skip_given_up(CdcFeed *feed, CdcBatch *batch)
 
 			if (copy->len == cdc_msg_bytes(msg) &&
 				strcmp(copy->topic, msg->topic->name) == 0 &&
-				memcmp(copy->bytes, batch->buf.data + msg->off, copy->len) == 0)
+				same_bytes(feed, copy->bytes, batch->buf.data + msg->off, copy->len))
 				msg->flags |= CDC_MSG_SKIP;
 		}
 	}
@@ -510,7 +482,7 @@ cdc_feed_pump(CdcFeed *feed)
 		{
 			CdcBatch   *batch = dlist_container(CdcBatch, node, iter.cur);
 
-			if (batch == feed->open || batch->deferred > 0 || batch == feed->newest)
+			if (batch == feed->open || batch->deferred > 0)
 				break;
 			if (batch->nsubmitted < batch->nmsgs)
 			{
@@ -643,11 +615,6 @@ cdc_feed_detach(CdcFeed *feed, ReorderBufferTXN *txn)
 	{
 		feed->partial_lsn = txn->end_lsn;
 		feed->partial_rows = feed->txn_rows;
-		if (feed->newest != NULL)
-		{
-			drop_newest(feed);
-			feed->partial_rows--;
-		}
 	}
 	feed->touched = false;
 	feed->end_at_commit = false;

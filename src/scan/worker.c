@@ -284,13 +284,25 @@ make_encoder(ScanTable *table, TupleDesc desc, const AttrNumber *keyatts,
 			 const char *topic, const CdcEncodeOptions *encode)
 {
 	CdcEncodeTable described;
+	Relation	rel = relation_open(table->relid, NoLock);
+	const char *name = get_rel_name(table->target);
 
-	described.desc = desc;
+	/* a query's result does not tell which columns may be null */
+	described.desc = CreateTupleDescCopy(desc);
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(described.desc, i);
+		AttrNumber	attnum = get_attnum(table->relid, NameStr(att->attname));
+
+		if (attnum > 0)
+			att->attnotnull = TupleDescAttr(RelationGetDescr(rel), attnum - 1)->attnotnull;
+	}
+	relation_close(rel, NoLock);
 	described.nkeys = table->nkeys;
 	described.keyatts = keyatts;
 	described.topic = topic;
 	described.schema = get_namespace_name(get_rel_namespace(table->target));
-	described.name = get_rel_name(table->target);
+	described.name = name ? name : "";
 	return cdc_encoder_create(CurrentMemoryContext, &described, encode);
 }
 

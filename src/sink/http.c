@@ -32,7 +32,6 @@
 #define MAX_EVENTS			64
 #define MAX_ROUNDS			8		/* before the lane gets its turn again */
 #define DRAIN_MS			3000	/* for the last answers of a closed engine */
-#define WILL_AGAIN_MS		300		/* to the second reading of its last will */
 
 int64
 cdc_http_now_ms(void)
@@ -455,30 +454,6 @@ tear_down(CdcHttp *http)
 	(void) curl_multi_cleanup(http->multi);
 }
 
-static void
-pause_ms(int ms)
-{
-	struct timespec t = {ms / 1000, (ms % 1000) * 1000000L};
-
-	while (nanosleep(&t, &t) != 0 && errno == EINTR)
-		;
-}
-
-static void
-perform_until(CdcHttp *http, int64 end)
-{
-	for (;;)
-	{
-		int			running = 0;
-		int64		left = end - cdc_http_now_ms();
-
-		if (curl_multi_perform(http->multi, &running) != CURLM_OK ||
-			running == 0 || left <= 0)
-			return;
-		(void) curl_multi_poll(http->multi, NULL, 0, (int) Min(left, 100), NULL);
-	}
-}
-
 /*
  * What the server has in full it may still carry out when the connection is
  * gone, and a successor must not be overtaken by that: such requests get a
@@ -489,41 +464,26 @@ static void
 drain(CdcHttp *http)
 {
 	int64		end = cdc_http_now_ms() + DRAIN_MS;
-	bool		broken_off = false;
-	bool		wills = false;
 	dlist_iter	iter;
 
 	dlist_foreach(iter, &http->calls)
 	{
 		CdcHttpCall *call = dlist_container(CdcHttpCall, node, iter.cur);
 
-		wills |= call->last_will;
 		if (!call->last_will &&
 			(call->nslices == 0 || call->slice < call->nslices))
-		{
-			broken_off |= call->nslices > 0;
 			(void) curl_multi_remove_handle(http->multi, call->easy);
-		}
 	}
-
-	/*
-	 * A server that was still busy with what was broken off may have undone
-	 * what it was willed, or failed: it is told again.
-	 */
-	perform_until(http, end);
-	if (!wills || !broken_off)
-		return;
-	pause_ms(WILL_AGAIN_MS);
-	dlist_foreach(iter, &http->calls)
+	for (;;)
 	{
-		CdcHttpCall *call = dlist_container(CdcHttpCall, node, iter.cur);
+		int			running = 0;
+		int64		left = end - cdc_http_now_ms();
 
-		if (!call->last_will)
-			continue;
-		(void) curl_multi_remove_handle(http->multi, call->easy);
-		(void) curl_multi_add_handle(http->multi, call->easy);
+		if (curl_multi_perform(http->multi, &running) != CURLM_OK ||
+			running == 0 || left <= 0)
+			return;
+		(void) curl_multi_poll(http->multi, NULL, 0, (int) Min(left, 100), NULL);
 	}
-	perform_until(http, end);
 }
 
 static void *

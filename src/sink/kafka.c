@@ -206,11 +206,15 @@ is_refused(KafkaSink *k, CdcBatch *batch, const CdcMessage *m, KafkaTopic *kt)
 
 /* Partition of a row's message: the same for the same key, for ever. */
 static int32
-partition_of(const KafkaTopic *kt, const char *key, uint32 key_len)
+partition_of(const KafkaSink *k, const KafkaTopic *kt, const char *key,
+			 uint32 key_len)
 {
 	/* Without a key there is no order among rows but that of one partition. */
 	if (key_len == CDC_LEN_NULL)
 		return 0;
+	if (k->partition_fnv1a)
+		return rd_kafka_msg_partitioner_fnv1a(kt->rkt, key, key_len, kt->spread,
+											  NULL, NULL);
 	return rd_kafka_msg_partitioner_murmur2(kt->rkt, key, key_len, kt->spread,
 											NULL, NULL);
 }
@@ -268,7 +272,7 @@ submit_chunk(KafkaSink *k, CdcBatch *batch, KafkaHeld *held)
 		if (unlikely(is_refused(k, batch, m, kt) ||
 					 is_too_large(k, batch, m, kt)))
 			break;
-		partition = partition_of(kt, cdc_msg_key(batch, m), m->key_len);
+		partition = partition_of(k, kt, cdc_msg_key(batch, m), m->key_len);
 		g = kt->bucket[partition];
 		if (g < 0)
 		{
@@ -678,7 +682,8 @@ kafka_check(const CdcUri *uri, const CdcOptions *options)
 }
 
 static const char *const options_known[] = {
-	"extra_headers", "kafka_sink_config", NULL
+	"extra_headers", "headers_json_column_name", "kafka_sink_config",
+	"partition_alg", NULL
 };
 
 const CdcSinkOps cdc_sink_kafka = {

@@ -54,6 +54,7 @@ typedef struct KafkaSink
 	KafkaHeld  *current;		/* the batch handed over last */
 	char	   *password;		/* kept out of messages */
 	bool		compressed;
+	bool		partition_fnv1a;	/* not murmur2 */
 	bool		wants_flush;
 	bool		starved;		/* somebody was turned away: wake him */
 	double		linger_ms;

@@ -158,6 +158,7 @@ open_sink(const CdcSinkConfig *config, bool probing)
 	if (kc->password != NULL)
 		k->password = strdup(kc->password);
 	k->compressed = kc->compressed;
+	k->partition_fnv1a = options.partition_fnv1a;
 	k->linger_ms = kc->linger_ms;
 	k->request_bytes = kc->request_bytes;
 	k->batch_bytes = kc->batch_bytes;

@@ -15,6 +15,8 @@
 #include "common/hashfn.h"
 #include "sink/kafka_int.h"
 
+#define LONG_NUMBER		13		/* digits of a time in milliseconds */
+
 /*
  * What a job's former producers have learnt: batches larger than this are
  * refused, and so is one message.  One entry for each job that met it.
@@ -87,11 +89,35 @@ cdc_kafka_learn_batch_bytes(int64 job_id, int bytes)
 		l->batch_bytes = bytes;
 }
 
+/*
+ * Hash of a message.  Long numbers in its value are left out: the time of day
+ * may be among them, which is another one when the message is made again.
+ */
 static uint64
 message_hash(const void *key, size_t key_len, const void *value, size_t len)
 {
-	return hash_bytes_extended(value, (int) len,
-							   hash_bytes_extended(key, (int) key_len, 0));
+	const unsigned char *p = value;
+	const unsigned char *end = p + len;
+	uint64		hash = hash_bytes_extended(key, (int) key_len, 0);
+
+	while (p < end)
+	{
+		const unsigned char *start = p;
+		const unsigned char *digits = p;
+
+		while (p < end && p - digits < LONG_NUMBER)
+		{
+			if (*p < '0' || *p > '9')
+				digits = p + 1;
+			p++;
+		}
+		if (p - digits < LONG_NUMBER)
+			digits = end;
+		hash = hash_bytes_extended(start, (int) (digits - start), hash);
+		while (p < end && *p >= '0' && *p <= '9')
+			p++;
+	}
+	return hash;
 }
 
 /*

@@ -46,9 +46,44 @@ cdc_sink_of_type(const char *name)
 
 /* Options that belong to single sinks. */
 static const char *const special_options[] = {
-	"compression", "extra_headers", "kafka_sink_config", "webhook_auth_header",
+	"compression", "extra_headers", "headers_json_column_name",
+	"kafka_sink_config", "partition_alg", "webhook_auth_header",
 	"webhook_client_timeout", "webhook_sink_config",
 };
+
+/*
+ * Where keys have no place beside the value, an envelope must have one for
+ * them; files, which have none for topics either, do not go with enriched
+ * (nor do CockroachDB's).
+ */
+static void
+check_envelope(const CdcSinkOps *ops, const CdcOptions *options)
+{
+	ListCell   *lc;
+	bool		good = true;
+
+	switch (options->encode.envelope)
+	{
+		case CDC_ENVELOPE_ROW:
+		case CDC_ENVELOPE_KEY_ONLY:
+			good = !ops->forces_key_in_value;
+			break;
+		case CDC_ENVELOPE_ENRICHED:
+			good = !ops->forces_key_in_value || ops->forces_topic_in_value;
+			break;
+		default:
+			break;
+	}
+	foreach(lc, options->pairs)
+	{
+		CdcOptionPair *pair = lfirst(lc);
+
+		if (!good && strcmp(pair->name, "envelope") == 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("this sink is incompatible with envelope=%s", pair->value)));
+	}
+}
 
 void
 cdc_sink_check_options(const CdcSinkOps *ops, const CdcOptions *options)
@@ -70,6 +105,7 @@ cdc_sink_check_options(const CdcSinkOps *ops, const CdcOptions *options)
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("this sink is incompatible with option %s", name)));
 	}
+	check_envelope(ops, options);
 }
 
 void

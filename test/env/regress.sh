@@ -20,6 +20,9 @@ installcheck()
 {
 	local dir=$1 name=$2 rc=0
 	shift 2
+	# a worker stays for some seconds when its last feed has ended
+	"$(pgbin)/psql" -qX -h 127.0.0.1 -p "$port" -U postgres -d postgres \
+		-c "DROP DATABASE IF EXISTS contrib_regression WITH (FORCE)" >/dev/null 2>&1 || true
 	PGHOST=127.0.0.1 PGPORT=$port PGUSER=postgres make -s -C "$dir" installcheck "$@" >"$base/regress.$name" 2>&1 || rc=$?
 	cat "$base/regress.$name"
 	[ "$rc" = 0 ] || cat "$base/regress/regression.diffs" "$dir/regression.diffs" 2>/dev/null || true

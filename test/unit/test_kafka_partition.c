@@ -1,8 +1,10 @@
 /*-------------------------------------------------------------------------
  * test_kafka_partition.c
- *		The partitioner that keys go by is that of Java clients.
+ *		The partitioners that keys go by are those of Java clients (murmur2)
+ *		and of Go's (fnv-1a, which CockroachDB uses).
  *
- * The hashes are those of Apache Kafka's own test of its murmur2.
+ * The hashes are those of Apache Kafka's own test of its murmur2, and of the
+ * published test vectors of FNV-1a in 32 bits.
  *-------------------------------------------------------------------------
  */
 /* libs: -lrdkafka */
@@ -26,6 +28,18 @@ static const struct
 	{"abc", 479470107},
 };
 
+static const struct
+{
+	const char *key;
+	uint32_t	hash;
+}			fnv_vectors[] =
+{
+	{"a", 0xe40c292c},
+	{"b", 0xe70c2de5},
+	{"foobar", 0xbf9cf968},
+	{"chongo was here!\n", 0xd49930d5},
+};
+
 int
 main(void)
 {
@@ -44,6 +58,24 @@ main(void)
 			if (got != want)
 			{
 				printf("%s of %d: %d, not %d\n", vectors[i].key, counts[j], got, want);
+				failed++;
+			}
+		}
+	}
+	for (size_t i = 0; i < sizeof(fnv_vectors) / sizeof(fnv_vectors[0]); i++)
+	{
+		for (size_t j = 0; j < sizeof(counts) / sizeof(counts[0]); j++)
+		{
+			/* Go: the remainder of the signed number, without its sign */
+			int32_t		rest = (int32_t) fnv_vectors[i].hash % counts[j];
+			int32_t		want = rest < 0 ? -rest : rest;
+			int32_t		got = rd_kafka_msg_partitioner_fnv1a(NULL, fnv_vectors[i].key,
+															 strlen(fnv_vectors[i].key),
+															 counts[j], NULL, NULL);
+
+			if (got != want)
+			{
+				printf("%s of %d: %d, not %d\n", fnv_vectors[i].key, counts[j], got, want);
 				failed++;
 			}
 		}
