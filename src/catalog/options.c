@@ -335,6 +335,7 @@ check_combinations(List *pairs, CdcInitialScan scan)
 		"end_time", "resolved", "diff", "mvcc_timestamp", "updated",
 	};
 	static const char *const wrapped_only[] = {"key_in_value", "topic_in_value"};
+	static const char *const of_postgres[] = {"lsn", "op", "txn"};
 	const char *format = given(pairs, "format");
 	const char *envelope = given(pairs, "envelope");
 	bool		json;
@@ -381,6 +382,17 @@ check_combinations(List *pairs, CdcInitialScan scan)
 		(strcmp(envelope, "row") == 0 || strcmp(envelope, "key_only") == 0 ||
 		 strcmp(envelope, "deprecated_row") == 0))
 		FAIL(errmsg("diff is only usable with envelope=wrapped"));
+
+	for (int i = 0; i < lengthof(of_postgres); i++)
+	{
+		if (given(pairs, of_postgres[i]) == NULL)
+			continue;
+		if (!json)
+			FAIL(errmsg("%s is only usable with format=json", of_postgres[i]));
+		if (strcmp(envelope, "wrapped") != 0 && strcmp(envelope, "bare") != 0)
+			FAIL(errmsg("%s is only usable with envelope=wrapped or envelope=bare",
+						of_postgres[i]));
+	}
 
 	if (avro && given(pairs, "confluent_schema_registry") == NULL)
 		FAIL(errmsg("WITH option confluent_schema_registry is required for format=avro"));
@@ -531,6 +543,9 @@ set_encode(CdcOptions *options)
 	encode->mvcc_timestamp = given(pairs, "mvcc_timestamp") != NULL;
 	encode->diff = given(pairs, "diff") != NULL;
 	encode->key_in_value = given(pairs, "key_in_value") != NULL;
+	encode->lsn = given(pairs, "lsn") != NULL;
+	encode->op = given(pairs, "op") != NULL;
+	encode->txn = given(pairs, "txn") != NULL;
 	encode->topic_in_value = given(pairs, "topic_in_value") != NULL;
 	encode->json_null_as_object = given(pairs, "encode_json_value_null_as_object") != NULL;
 	value = given(pairs, "enriched_properties");

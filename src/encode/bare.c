@@ -33,7 +33,8 @@ bare_init(CdcRowEncoder *enc, const CdcEncodeTable *table)
 {
 	BareState  *state = MemoryContextAllocZero(enc->cxt, sizeof(BareState));
 	bool		meta = enc->opts.updated || enc->opts.mvcc_timestamp ||
-		enc->opts.key_in_value || enc->opts.topic_in_value;
+		enc->opts.key_in_value || enc->opts.topic_in_value ||
+		enc->opts.lsn || enc->opts.op || enc->opts.txn;
 	int			n = 0;
 
 	enc->row_open.data = "{";
@@ -84,11 +85,21 @@ append_meta(CdcRowEncoder *enc, CdcBuf *out, const CdcRow *row)
 		meta_member(out, "\"key\": ", &first);
 		cdc_envelope_array(enc->key, out, cdc_row_values(row), cdc_row_nulls(row));
 	}
+	if (enc->opts.lsn)
+	{
+		meta_member(out, "\"lsn\": ", &first);
+		cdc_envelope_lsn(out, row->lsn);
+	}
 	if (enc->opts.mvcc_timestamp)
 	{
 		meta_member(out, "\"mvcc_timestamp\": \"", &first);
 		cdc_envelope_stamp(&enc->mvcc, out, row->mvcc);
 		cdc_buf_append_char(out, '"');
+	}
+	if (enc->opts.op)
+	{
+		meta_member(out, "\"op\": ", &first);
+		cdc_envelope_op(out, row->op);
 	}
 	if (enc->opts.topic_in_value)
 	{
@@ -97,6 +108,11 @@ append_meta(CdcRowEncoder *enc, CdcBuf *out, const CdcRow *row)
 
 		cdc_buf_append(out, enc->topic.data + comma, enc->topic.len - comma);
 		first = false;
+	}
+	if (enc->opts.txn)
+	{
+		meta_member(out, "\"txn\": ", &first);
+		cdc_envelope_txn(enc, out, row);
 	}
 	if (enc->opts.updated)
 	{

@@ -48,6 +48,9 @@ typedef struct CdcEncodeOptions
 	bool		key_in_value;
 	bool		topic_in_value;
 	bool		json_null_as_object;
+	bool		lsn;
+	bool		op;
+	bool		txn;
 	bool		enriched_source;
 	bool		enriched_schema;
 	char	   *key_column;		/* or NULL: the key of the table */
@@ -101,6 +104,7 @@ typedef struct CdcRow
 	TransactionId xid;			/* top-level */
 	uint64		seq;			/* in its transaction, from 1, counting the
 								 * messages of the feed */
+	bool		last;			/* known to be the last of these */
 } CdcRow;
 
 #define CDC_UNAVAILABLE "__cdc_sink_unavailable_value"
@@ -111,7 +115,13 @@ typedef struct CdcParts
 	uint32		key_len;		/* CDC_LEN_NULL: absent */
 	uint32		val_len;		/* likewise */
 	uint32		headers_len;	/* 0: none; see encode/row_headers.h */
+	uint32		last_at;		/* where in the value it says whether it is the
+								 * last of its transaction, 0: nowhere */
 } CdcParts;
+
+/* That text, until the end of the transaction is there. */
+#define CDC_LAST_NO		"false"
+#define CDC_LAST_YES	"true"
 
 typedef struct CdcRowEncoder CdcRowEncoder;
 

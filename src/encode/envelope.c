@@ -4,7 +4,7 @@
  *		see encode.h and envelope.h.
  *
  * Members of the wrapped envelope come in alphabetical order: after, before,
- * key, mvcc_timestamp, topic, updated.
+ * key, lsn, mvcc_timestamp, op, topic, txn, updated.
  *
  * Runs: decoding callbacks of a lane, scan workers.  After an ERROR the
  * caller cuts the buffer back to its former length.
@@ -224,8 +224,10 @@ cdc_encode_message(CdcRowEncoder *enc, CdcBuf *out, const CdcRow *row,
 	}
 
 	start = out->len;
+	enc->last_at = 0;
 	parts->val_len = enc->ops->value(enc, out, row) ?
 		(uint32) (out->len - start) : CDC_LEN_NULL;
+	parts->last_at = enc->last_at > 0 ? (uint32) (enc->last_at - start) : 0;
 
 	parts->headers_len = 0;
 	if (unlikely(enc->headers_att >= 0))
@@ -248,6 +250,52 @@ bool
 cdc_encode_is_volatile(const CdcEncodeOptions *opts)
 {
 	return envelopes[opts->envelope]->is_volatile;
+}
+
+/* ---- where a row comes from ---- */
+
+void
+cdc_envelope_lsn(CdcBuf *out, XLogRecPtr lsn)
+{
+	char	   *p = cdc_buf_reserve(out, 32);
+
+	if (XLogRecPtrIsInvalid(lsn))
+		out->len += sprintf(p, "null");
+	else
+		out->len += sprintf(p, "\"%X/%X\"", (uint32) (lsn >> 32), (uint32) lsn);
+}
+
+void
+cdc_envelope_op(CdcBuf *out, char op)
+{
+	char	   *p = cdc_buf_reserve(out, 3);
+
+	p[0] = '"';
+	p[1] = op;
+	p[2] = '"';
+	out->len += 3;
+}
+
+void
+cdc_envelope_txn(CdcRowEncoder *enc, CdcBuf *out, const CdcRow *row)
+{
+	if (XLogRecPtrIsInvalid(row->commit_lsn))
+	{
+		cdc_buf_append_lit(out, "null");
+		return;
+	}
+	cdc_buf_append_lit(out, "{\"commit_lsn\": ");
+	cdc_envelope_lsn(out, row->commit_lsn);
+	cdc_buf_append_lit(out, ", \"last\": ");
+	if (row->last)
+		cdc_buf_append_lit(out, CDC_LAST_YES);
+	else
+	{
+		enc->last_at = out->len;
+		cdc_buf_append_lit(out, CDC_LAST_NO);
+	}
+	out->len += sprintf(cdc_buf_reserve(out, 64),
+						", \"seq\": " UINT64_FORMAT ", \"xid\": %u}", row->seq, row->xid);
 }
 
 /* ---- the wrapped envelope ---- */
@@ -286,13 +334,28 @@ wrapped_value(CdcRowEncoder *enc, CdcBuf *out, const CdcRow *row)
 		cdc_buf_append_lit(out, ", \"key\": ");
 		cdc_envelope_array(enc->key, out, cdc_row_values(row), cdc_row_nulls(row));
 	}
+	if (unlikely(enc->opts.lsn))
+	{
+		cdc_buf_append_lit(out, ", \"lsn\": ");
+		cdc_envelope_lsn(out, row->lsn);
+	}
 	if (unlikely(enc->opts.mvcc_timestamp))
 	{
 		cdc_buf_append_lit(out, ", \"mvcc_timestamp\": \"");
 		cdc_envelope_stamp(&enc->mvcc, out, row->mvcc);
 		cdc_buf_append_char(out, '"');
 	}
+	if (unlikely(enc->opts.op))
+	{
+		cdc_buf_append_lit(out, ", \"op\": ");
+		cdc_envelope_op(out, row->op);
+	}
 	cdc_buf_append(out, enc->topic.data, enc->topic.len);
+	if (unlikely(enc->opts.txn))
+	{
+		cdc_buf_append_lit(out, ", \"txn\": ");
+		cdc_envelope_txn(enc, out, row);
+	}
 	if (enc->opts.updated)
 	{
 		cdc_buf_append_lit(out, ", \"updated\": \"");

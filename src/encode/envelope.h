@@ -70,6 +70,7 @@ struct CdcRowEncoder
 	CdcHeadersKind headers_kind;
 	CdcStampText updated;
 	CdcStampText mvcc;
+	size_t		last_at;		/* see CdcParts; in the buffer, 0: nowhere */
 	void	   *state;			/* the envelope's own */
 };
 
@@ -124,6 +125,14 @@ cdc_envelope_stamp(CdcStampText *stamp, CdcBuf *out, CdcHlc hlc)
 	}
 	cdc_buf_append(out, stamp->text, stamp->len);
 }
+
+/*
+ * Values of the options lsn, op and txn.  A row of a scan is of no
+ * transaction: null.
+ */
+extern void cdc_envelope_lsn(CdcBuf *out, XLogRecPtr lsn);
+extern void cdc_envelope_op(CdcBuf *out, char op);
+extern void cdc_envelope_txn(CdcRowEncoder *enc, CdcBuf *out, const CdcRow *row);
 
 /* The row that tells the key: the new one, of a delete the old one. */
 static inline const Datum *

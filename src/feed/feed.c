@@ -20,6 +20,7 @@
 #include "base/guc.h"
 #include "feed/feed.h"
 #include "scan/scan.h"
+#include "table/toast.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
@@ -196,8 +197,59 @@ cdc_feed_set_position(CdcFeed *feed, XLogRecPtr lsn, CdcHlc hlc)
 	feed->partial_lsn = InvalidXLogRecPtr;
 	feed->partial_rows = 0;
 	feed->touched = false;
+	feed->newest = NULL;
 	feed->lift_lsn = cdc_compat_flush_ptr();
 	cdc_scan_rewind(feed, lsn);
+}
+
+void
+cdc_feed_hold(CdcFeed *feed, CdcBatch *batch, size_t flag_at, size_t deferred_bytes)
+{
+	feed->newest = batch;
+	feed->newest_flag = flag_at;
+	feed->newest_deferred = deferred_bytes;
+}
+
+/* The message that waits is the last of its transaction. */
+static void
+tell_last(CdcFeed *feed)
+{
+	CdcBatch   *batch = feed->newest;
+	uint32		index = batch->nmsgs - 1;
+	size_t		less = strlen(CDC_LAST_NO) - strlen(CDC_LAST_YES);
+	char	   *end = batch->buf.data + batch->buf.len;
+	char	   *flag = batch->buf.data + feed->newest_flag;
+
+	feed->newest = NULL;
+	if (feed->newest_flag == 0)
+	{
+		cdc_toast_set_last(batch, index);
+		return;
+	}
+	Assert(batch->nsubmitted <= index);
+	memcpy(flag, CDC_LAST_YES, strlen(CDC_LAST_YES));
+	flag += strlen(CDC_LAST_YES);
+	memmove(flag, flag + less, end - flag - less);
+	batch->buf.len -= less;
+	batch->msgs[index].val_len -= less;
+}
+
+/* The message that waits is taken back: it comes again with its transaction. */
+static void
+drop_newest(CdcFeed *feed)
+{
+	CdcBatch   *batch = feed->newest;
+	uint32		index = batch->nmsgs - 1;
+
+	feed->newest = NULL;
+	Assert(batch->nsubmitted <= index);
+	if (feed->newest_flag == 0)
+	{
+		cdc_toast_forget(batch, index);
+		feed->deferred_bytes -= Min(feed->deferred_bytes, feed->newest_deferred);
+	}
+	batch->buf.len = batch->msgs[index].off;
+	batch->nmsgs--;
 }
 
 bool
@@ -324,15 +376,24 @@ cdc_feed_seal(CdcFeed *feed)
 size_t
 cdc_feed_bytes(const CdcFeed *feed)
 {
-	return feed->queued_bytes + feed->deferred_bytes +
+	size_t		bytes = feed->queued_bytes + feed->deferred_bytes +
 		(feed->open ? feed->open->buf.len : 0) +
 		(feed->sink ? feed->sink->own_bytes : 0);
+	const CdcBatch *newest = feed->newest;
+
+	/* waiting does not make it go, only what comes behind it */
+	if (unlikely(newest != NULL))
+		bytes -= feed->newest_deferred +
+			(newest == feed->open ? newest->buf.len : newest->counted);
+	return bytes;
 }
 
 void
 cdc_feed_end_txn(CdcFeed *feed, ReorderBufferTXN *txn)
 {
 	Assert(feed->touched);
+	if (unlikely(feed->newest != NULL))
+		tell_last(feed);
 	feed->touched = false;
 	feed->queued_lsn = txn->end_lsn;
 	feed->queued_hlc = feed->txn_hlc;
@@ -482,7 +543,7 @@ cdc_feed_pump(CdcFeed *feed)
 		{
 			CdcBatch   *batch = dlist_container(CdcBatch, node, iter.cur);
 
-			if (batch == feed->open || batch->deferred > 0)
+			if (batch == feed->open || batch->deferred > 0 || batch == feed->newest)
 				break;
 			if (batch->nsubmitted < batch->nmsgs)
 			{
@@ -615,6 +676,11 @@ cdc_feed_detach(CdcFeed *feed, ReorderBufferTXN *txn)
 	{
 		feed->partial_lsn = txn->end_lsn;
 		feed->partial_rows = feed->txn_rows;
+		if (feed->newest != NULL)
+		{
+			drop_newest(feed);
+			feed->partial_rows--;
+		}
 	}
 	feed->touched = false;
 	feed->end_at_commit = false;

@@ -102,6 +102,16 @@ typedef struct CdcFeed
 	XLogRecPtr	partial_lsn;
 	uint64		partial_rows;
 
+	/*
+	 * Option txn: the newest message of the transaction at hand, the last of
+	 * its batch, waits with it until the next message is there, or the end
+	 * of the transaction, which is then written into it.  NULL: none.
+	 */
+	CdcBatch   *newest;
+	size_t		newest_flag;	/* where in the batch's buffer, 0: the message's
+								 * value is still to be fetched */
+	size_t		newest_deferred;	/* of deferred_bytes */
+
 	dlist_head	queue;			/* CdcBatch, oldest first */
 	CdcBatch   *open;			/* last of the queue, still growing */
 	size_t		queued_bytes;	/* of sealed batches */
@@ -229,6 +239,14 @@ extern void cdc_feed_touch(CdcFeed *feed, ReorderBufferTXN *txn);
 /* How far its position may become durable, and the stamp there. */
 extern XLogRecPtr cdc_feed_durable_limit(const CdcFeed *feed, CdcHlc *hlc);
 
+/*
+ * The last message of a batch waits for what comes behind it in its
+ * transaction; the one that waited so far is free to go.  flag_at: see
+ * newest_flag.
+ */
+extern void cdc_feed_hold(CdcFeed *feed, CdcBatch *batch, size_t flag_at,
+						  size_t deferred_bytes);
+
 /* The batch that rows are appended to. */
 extern CdcBatch *cdc_feed_open_batch(CdcFeed *feed);
 
@@ -253,7 +271,7 @@ extern bool cdc_feed_has_ended(CdcFeed *feed);
 /* A touched transaction is over. */
 extern void cdc_feed_end_txn(CdcFeed *feed, ReorderBufferTXN *txn);
 
-/* Encoded and not yet acknowledged bytes. */
+/* Encoded and not yet acknowledged bytes, but for a batch that must wait. */
 extern size_t cdc_feed_bytes(const CdcFeed *feed);
 
 /* Hands sealed batches to the sink, serves it, collects acks. */

@@ -123,6 +123,43 @@ cdc_toast_defer(CdcTable *table, const CdcSubscriber *sub, CdcBatch *batch,
 	return size;
 }
 
+/* A message that was put off a moment ago. */
+static DeferredRow *
+find_deferred(CdcBatch *batch, uint32 index)
+{
+	dlist_iter	iter;
+
+	dlist_reverse_foreach(iter, &deferred)
+	{
+		DeferredRow *row = dlist_container(DeferredRow, node, iter.cur);
+
+		if (row->batch == batch && row->index == index)
+			return row;
+	}
+	return NULL;
+}
+
+void
+cdc_toast_set_last(CdcBatch *batch, uint32 index)
+{
+	DeferredRow *row = find_deferred(batch, index);
+
+	if (row != NULL)
+		row->row.last = true;
+}
+
+void
+cdc_toast_forget(CdcBatch *batch, uint32 index)
+{
+	DeferredRow *row = find_deferred(batch, index);
+
+	if (row == NULL)
+		return;
+	dlist_delete(&row->node);
+	batch->deferred--;
+	cdc_batch_unref(batch);
+}
+
 /* Looks the row up by its primary key; false: not there. */
 static bool
 fetch_current(Relation rel, const DeferredRow *row, const Datum *values,

@@ -25,6 +25,10 @@ extern size_t cdc_toast_defer(CdcTable *table, const CdcSubscriber *sub,
 							  CdcBatch *batch, uint32 index, bool key_beside,
 							  const CdcRow *row);
 
+/* That message is the last of its transaction; or it is taken back. */
+extern void cdc_toast_set_last(CdcBatch *batch, uint32 index);
+extern void cdc_toast_forget(CdcBatch *batch, uint32 index);
+
 /* Told of a row that cannot be encoded; its message is not sent. */
 typedef void (*CdcLostRow) (struct CdcFeed *feed, const CdcTopic *topic,
 							CdcHlc updated, const char *error);

@@ -139,6 +139,9 @@ put_message(CdcSubscriber *sub, const CdcRow *row, const CdcBuf *identity)
 					   cdc_sink_has_keys(feed->ops), identity, &parts);
 	cdc_batch_set_parts(msg, &parts);
 	open_message = NULL;
+	if (unlikely(feed->encode.txn))
+		cdc_feed_hold(feed, batch, parts.last_at == 0 ? 0 :
+					  cdc_msg_value(batch, msg) + parts.last_at - batch->buf.data, 0);
 }
 
 /* Appends one message. */
@@ -159,6 +162,7 @@ stop_before(CdcFeed *feed)
 {
 	feed->mode = CDC_FEED_ENDING;
 	feed->touched = false;
+	feed->newest = NULL;
 	cdc_feed_seal(feed);
 }
 
@@ -199,15 +203,17 @@ append_deferred(CdcSubscriber *sub, ReorderBufferTXN *txn, CdcTable *table,
 {
 	CdcFeed    *feed = sub->feed;
 	CdcBatch   *batch;
+	size_t		size;
 
 	if (!begin_row(sub, txn, row, identity))
 		return;
 	batch = cdc_feed_open_batch(feed);
 	cdc_batch_add(batch, sub->topic)->hlc = feed->txn_hlc;
-	feed->deferred_bytes += cdc_toast_defer(table, sub, batch,
-											batch->nmsgs - 1,
-											cdc_sink_has_keys(feed->ops),
-											row);
+	size = cdc_toast_defer(table, sub, batch, batch->nmsgs - 1,
+						   cdc_sink_has_keys(feed->ops), row);
+	feed->deferred_bytes += size;
+	if (feed->encode.txn)
+		cdc_feed_hold(feed, batch, 0, size);
 	if (unlikely(cdc_feed_bytes(feed) >= lane.feed_cap))
 	{
 		cdc_feed_detach(feed, txn);
