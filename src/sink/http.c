@@ -32,6 +32,7 @@
 #define MAX_EVENTS			64
 #define MAX_ROUNDS			8		/* before the lane gets its turn again */
 #define DRAIN_MS			3000	/* for the last answers of a closed engine */
+#define WILL_AGAIN_MS		300		/* to the second reading of its last will */
 
 int64
 cdc_http_now_ms(void)
@@ -454,26 +455,18 @@ tear_down(CdcHttp *http)
 	(void) curl_multi_cleanup(http->multi);
 }
 
-/*
- * What the server has in full it may still carry out when the connection is
- * gone, and a successor must not be overtaken by that: such requests get a
- * little time for their answers, and so do last wills.  All others are broken
- * off first.
- */
 static void
-drain(CdcHttp *http)
+pause_ms(int ms)
 {
-	int64		end = cdc_http_now_ms() + DRAIN_MS;
-	dlist_iter	iter;
+	struct timespec t = {ms / 1000, (ms % 1000) * 1000000L};
 
-	dlist_foreach(iter, &http->calls)
-	{
-		CdcHttpCall *call = dlist_container(CdcHttpCall, node, iter.cur);
+	while (nanosleep(&t, &t) != 0 && errno == EINTR)
+		;
+}
 
-		if (!call->last_will &&
-			(call->nslices == 0 || call->slice < call->nslices))
-			(void) curl_multi_remove_handle(http->multi, call->easy);
-	}
+static void
+perform_until(CdcHttp *http, int64 end)
+{
 	for (;;)
 	{
 		int			running = 0;
@@ -484,6 +477,53 @@ drain(CdcHttp *http)
 			return;
 		(void) curl_multi_poll(http->multi, NULL, 0, (int) Min(left, 100), NULL);
 	}
+}
+
+/*
+ * What the server has in full it may still carry out when the connection is
+ * gone, and a successor must not be overtaken by that: such requests get a
+ * little time for their answers, and so do last wills.  All others are broken
+ * off first.
+ */
+static void
+drain(CdcHttp *http)
+{
+	int64		end = cdc_http_now_ms() + DRAIN_MS;
+	bool		broken_off = false;
+	bool		wills = false;
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &http->calls)
+	{
+		CdcHttpCall *call = dlist_container(CdcHttpCall, node, iter.cur);
+
+		wills |= call->last_will;
+		if (!call->last_will &&
+			(call->nslices == 0 || call->slice < call->nslices))
+		{
+			broken_off |= call->nslices > 0;
+			(void) curl_multi_remove_handle(http->multi, call->easy);
+		}
+	}
+
+	/*
+	 * A server that was still busy with what was broken off may have undone
+	 * what it was willed, or failed: it is told again.
+	 */
+	perform_until(http, end);
+	if (!wills || !broken_off)
+		return;
+	pause_ms(WILL_AGAIN_MS);
+	dlist_foreach(iter, &http->calls)
+	{
+		CdcHttpCall *call = dlist_container(CdcHttpCall, node, iter.cur);
+
+		if (!call->last_will)
+			continue;
+		(void) curl_multi_remove_handle(http->multi, call->easy);
+		(void) curl_multi_add_handle(http->multi, call->easy);
+	}
+	perform_until(http, end);
 }
 
 static void *

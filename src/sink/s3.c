@@ -17,6 +17,7 @@
 #include "sink/objstore.h"
 #include "sink/s3_config.h"
 #include "sink/s3_request.h"
+#include "sink/s3_sweep.h"
 #include "sink/sigv4.h"
 #include "sink/upload.h"
 #include "utils/memutils.h"
@@ -38,6 +39,7 @@ typedef struct S3Sink
 	CdcS3Config *config;
 	CdcObjStore *store;
 	CdcUploader *uploader;
+	CdcS3Sweep *sweep;
 	CdcHttp    *http;
 } S3Sink;
 
@@ -414,6 +416,7 @@ s3_release(void *arg)
 
 	if (s3->uploader != NULL)
 		cdc_uploader_free(s3->uploader);
+	cdc_s3_sweep_free(s3->sweep);
 	if (s3->config != NULL)
 		cdc_s3_wipe(s3->config);
 	MemoryContextDelete(s3->cxt);
@@ -439,7 +442,9 @@ s3_open(const CdcSinkConfig *config)
 	s3->store = cdc_objstore_create(&s3->base, config, &parsed, &transport);
 	s3->http = s3->store ? open_http(s3->config, config->job_id) : NULL;
 	s3->uploader = s3->http ? cdc_uploader_create(&s3->base, s3->http, &dialect) : NULL;
-	if (s3->uploader == NULL)
+	s3->sweep = s3->uploader ?
+		cdc_s3_sweep_create(s3->http, s3->config, s3->store, config->job_id) : NULL;
+	if (s3->sweep == NULL)
 	{
 		if (s3->store != NULL)
 			cdc_objstore_destroy(s3->store);
@@ -469,6 +474,8 @@ s3_service(CdcSink *sink)
 		return;
 	cdc_http_service(s3->http);
 	cdc_uploader_run(s3->uploader);
+	if (!cdc_uploader_in_trouble(s3->uploader))
+		cdc_s3_sweep_run(s3->sweep);
 }
 
 static void

@@ -41,6 +41,9 @@
  */
 #define END_GRACE_US		100000
 
+/* What a feed ends with is pushed out so often. */
+#define END_FLUSH_US		500000
+
 /* What is to be written for one feed. */
 typedef struct Due
 {
@@ -79,8 +82,16 @@ follow_decoder(CdcFeed *feed)
 static void
 flush_if_due(CdcFeed *feed, TimestampTz now)
 {
-	if (feed->sink == NULL || dlist_is_empty(&feed->queue) ||
-		now - feed->flush_at < feed->options->min_checkpoint_us)
+	int64		least = feed->options->min_checkpoint_us;
+
+	if (feed->sink == NULL || dlist_is_empty(&feed->queue))
+		return;
+
+	/* who waits for the end need not wait for the interval as well */
+	if (feed->mode == CDC_FEED_ENDING ||
+		dlist_tail_element(CdcBatch, node, &feed->queue)->scan_end)
+		least = Min(least, END_FLUSH_US);
+	if (now - feed->flush_at < least)
 		return;
 	cdc_feed_seal(feed);
 	cdc_feed_pump(feed);

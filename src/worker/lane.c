@@ -48,6 +48,7 @@
 #define DECODE_BUDGET_US	10000
 #define IDLE_WAIT_MS		100
 #define CLOSE_AFTER_MS		500
+#define FAREWELL_MS			5000	/* at most, for sinks that are being closed */
 #define SINK_BACKOFF_MAX_MS 30000
 
 CdcLane		lane;
@@ -545,7 +546,9 @@ close_if_unused(TimestampTz now)
 	if (lane.idle_since == 0)
 		lane.idle_since = now;
 	if (!lane.extension_gone &&
-		!TimestampDifferenceExceeds(lane.idle_since, now, CLOSE_AFTER_MS))
+		(!TimestampDifferenceExceeds(lane.idle_since, now, CLOSE_AFTER_MS) ||
+		 (cdc_sinks_closing() > 0 &&
+		  !TimestampDifferenceExceeds(lane.idle_since, now, FAREWELL_MS))))
 		return;
 
 	InvalidateSystemCaches();

@@ -118,6 +118,7 @@ sub start_proxy
 
 # pass; slowdown: 503 with an S3 error; reset: the connection breaks after
 # some of the body; lost: the server gets it all, its answer is lost;
+# lost-commit: the same, but only for the completion of a multipart upload;
 # hang: no answer; drip: one that does not end; late: the server gets each
 # request a second later, even if the client has left. Breaks what is under way.
 sub mode
@@ -144,13 +145,14 @@ sub relay
 	my $mode = PostgreSQL::Test::Utils::slurp_file($self->{mode_file});
 	my $server;
 	return $self->relay_late($client) if $mode eq 'late';
-	if ($mode eq 'pass' || $mode eq 'lost')
+	if ($mode =~ /^(pass|lost|lost-commit)$/)
 	{
 		$server = IO::Socket::INET->new(PeerAddr => $self->{endpoint} =~ s,^http://,,r);
 		return break_off($client) unless $server;
 	}
 	my $set = IO::Select->new($client, $server // ());
 	my $got = '';
+	my $commit = 0;
 	while (1)
 	{
 		return break_off($client)
@@ -162,6 +164,9 @@ sub relay
 			if ($server)
 			{
 				return break_off($client) if $mode eq 'lost' && $from == $server && $buf !~ m,^HTTP/1.1 100,;
+				$commit = $mode eq 'lost-commit' && $1 eq 'POST' && $2 =~ /uploadId=/
+				  if $from == $client && $buf =~ m,^([A-Z]+) (\S+) HTTP/1,;
+				return break_off($client) if $commit && $from == $server && $buf !~ m,^HTTP/1.1 100,;
 				my $to = $from == $client ? $server : $client;
 				my $off = 0;
 				$off += syswrite($to, $buf, $n - $off, $off) // return while $off < $n;
