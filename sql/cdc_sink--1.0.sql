@@ -50,7 +50,7 @@ CREATE TABLE cdc_sink.definition (
 	names text[] NOT NULL,
 	topics text[] NOT NULL,
 	partitions integer[] NOT NULL,
-	keys text[] NOT NULL,
+	shapes text[] NOT NULL,
 	sink_type text NOT NULL,		-- kafka, file, ...: never changes
 	scans boolean[] NOT NULL,		-- read where the version takes effect
 	PRIMARY KEY (job_id, version)
@@ -86,6 +86,18 @@ CREATE TABLE cdc_sink.checkpoint (
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0,
 	autovacuum_vacuum_threshold = 200, autovacuum_vacuum_cost_delay = 0);
 
+/*
+ * Tables whose definition is not that of the feed's creation any more, as
+ * they were at the checkpoint: what a schema change is compared with.
+ */
+CREATE TABLE cdc_sink.shape (
+	job_id bigint NOT NULL,
+	relid oid NOT NULL,
+	schema_version integer NOT NULL,
+	shape text NOT NULL,
+	PRIMARY KEY (job_id, relid)
+);
+
 -- Messages a sink can never take, with on_bad_message = 'dead_letter'.
 CREATE TABLE cdc_sink.dead_letter (
 	id bigserial PRIMARY KEY,
@@ -105,6 +117,7 @@ ALTER TABLE cdc_sink.job ENABLE ROW LEVEL SECURITY;
 ALTER TABLE cdc_sink.definition ENABLE ROW LEVEL SECURITY;
 ALTER TABLE cdc_sink.secret ENABLE ROW LEVEL SECURITY;
 ALTER TABLE cdc_sink.checkpoint ENABLE ROW LEVEL SECURITY;
+ALTER TABLE cdc_sink.shape ENABLE ROW LEVEL SECURITY;
 ALTER TABLE cdc_sink.dead_letter ENABLE ROW LEVEL SECURITY;
 
 -- What the workers tell of the feeds of this database; no rows without them.

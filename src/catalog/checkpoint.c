@@ -68,6 +68,56 @@ cdc_checkpoint_write(const CdcCheckpoint *cp)
 	cdc_rows_end(nest);
 }
 
+List *
+cdc_shapes_load(int64 job_id)
+{
+	Datum		id = Int64GetDatum(job_id);
+	Oid			type = INT8OID;
+	MemoryContext caller = CurrentMemoryContext;
+	List	   *shapes = NIL;
+	int			nest = cdc_rows_begin();
+	MemoryContext spi;
+	uint64		n;
+
+	n = cdc_rows_run("SELECT relid, schema_version, shape FROM cdc_sink.shape"
+					 " WHERE job_id = $1",
+					 1, &type, &id, NULL, SPI_OK_SELECT);
+	spi = MemoryContextSwitchTo(caller);
+	for (uint64 i = 0; i < n; i++)
+	{
+		CdcStoredShape *shape = palloc(sizeof(CdcStoredShape));
+		HeapTuple	row = SPI_tuptable->vals[i];
+		TupleDesc	desc = SPI_tuptable->tupdesc;
+		bool		isnull;
+
+		shape->relid = DatumGetObjectId(SPI_getbinval(row, desc, 1, &isnull));
+		shape->schema_version = DatumGetInt32(SPI_getbinval(row, desc, 2, &isnull));
+		shape->text = TextDatumGetCString(SPI_getbinval(row, desc, 3, &isnull));
+		shapes = lappend(shapes, shape);
+	}
+	MemoryContextSwitchTo(spi);
+	cdc_rows_end(nest);
+	return shapes;
+}
+
+void
+cdc_shape_store(int64 job_id, const CdcStoredShape *shape)
+{
+	static const Oid types[] = {INT8OID, OIDOID, INT4OID, TEXTOID};
+	Datum		values[4];
+	int			nest = cdc_rows_begin();
+
+	values[0] = Int64GetDatum(job_id);
+	values[1] = ObjectIdGetDatum(shape->relid);
+	values[2] = Int32GetDatum(shape->schema_version);
+	values[3] = CStringGetTextDatum(shape->text);
+	cdc_rows_run("INSERT INTO cdc_sink.shape (job_id, relid, schema_version, shape)"
+				 " VALUES ($1, $2, $3, $4) ON CONFLICT (job_id, relid) DO UPDATE"
+				 " SET schema_version = excluded.schema_version, shape = excluded.shape",
+				 4, types, values, NULL, SPI_OK_INSERT);
+	cdc_rows_end(nest);
+}
+
 static Datum
 bytes_datum(const char *data, int len)
 {

@@ -240,10 +240,10 @@ cdc_definition_from_datums(const Datum *values, const bool *nulls)
 	Datum	   *partitions;
 	char	  **names;
 	char	  **topics;
-	char	  **keys;
+	char	  **shapes;
 	int			nnames;
 	int			ntopics;
-	int			nkeys;
+	int			nshapes;
 	int			npartitions;
 	int			nscans;
 	Datum	   *scans;
@@ -267,14 +267,14 @@ cdc_definition_from_datums(const Datum *values, const bool *nulls)
 	deconstruct_array(DatumGetArrayTypeP(VALUE(PARTITIONS)), INT4OID,
 					  sizeof(int32), true, TYPALIGN_INT, &partitions, NULL,
 					  &npartitions);
-	keys = cdc_rows_strings(VALUE(KEYS), &nkeys);
+	shapes = cdc_rows_strings(VALUE(SHAPES), &nshapes);
 	def->sink_type = TextDatumGetCString(VALUE(SINK_TYPE));
 	deconstruct_array(DatumGetArrayTypeP(VALUE(SCANS)), BOOLOID, sizeof(bool),
 					  true, TYPALIGN_CHAR, &scans, NULL, &nscans);
 #undef VALUE
 
 	if (nnames != def->ntargets || ntopics != def->ntargets ||
-		npartitions != def->ntargets || nkeys != def->ntargets ||
+		npartitions != def->ntargets || nshapes != def->ntargets ||
 		nscans != def->ntargets)
 		elog(ERROR, "definition of changefeed " INT64_FORMAT " is damaged",
 			 def->job_id);
@@ -286,7 +286,7 @@ cdc_definition_from_datums(const Datum *values, const bool *nulls)
 		def->targets[i].name = names[i];
 		def->targets[i].topic = topics[i];
 		def->targets[i].partitions = DatumGetInt32(partitions[i]);
-		def->targets[i].keyprint = keys[i];
+		def->targets[i].shape = shapes[i];
 		def->targets[i].scan = DatumGetBool(scans[i]);
 	}
 	return def;
@@ -309,7 +309,7 @@ cdc_definition_copy(const CdcDefinition *def)
 		copy->targets[i] = def->targets[i];
 		copy->targets[i].name = pstrdup(def->targets[i].name);
 		copy->targets[i].topic = pstrdup(def->targets[i].topic);
-		copy->targets[i].keyprint = pstrdup(def->targets[i].keyprint);
+		copy->targets[i].shape = pstrdup(def->targets[i].shape);
 	}
 	return copy;
 }
@@ -337,7 +337,7 @@ cdc_definition_insert(const CdcDefinition *def)
 	Datum	   *partitions = palloc(sizeof(Datum) * Max(n, 1));
 	char	  **names = palloc(sizeof(char *) * Max(n, 1));
 	char	  **topics = palloc(sizeof(char *) * Max(n, 1));
-	char	  **keys = palloc(sizeof(char *) * Max(n, 1));
+	char	  **shapes = palloc(sizeof(char *) * Max(n, 1));
 	Datum	   *scans = palloc(sizeof(Datum) * Max(n, 1));
 
 	for (int i = 0; i < n; i++)
@@ -346,7 +346,7 @@ cdc_definition_insert(const CdcDefinition *def)
 		partitions[i] = Int32GetDatum(def->targets[i].partitions);
 		names[i] = def->targets[i].name;
 		topics[i] = def->targets[i].topic;
-		keys[i] = def->targets[i].keyprint;
+		shapes[i] = def->targets[i].shape;
 		scans[i] = BoolGetDatum(def->targets[i].scan);
 	}
 
@@ -364,14 +364,14 @@ cdc_definition_insert(const CdcDefinition *def)
 	VALUE(PARTITIONS) = PointerGetDatum(construct_array(partitions, n, INT4OID,
 														sizeof(int32), true,
 														TYPALIGN_INT));
-	VALUE(KEYS) = cdc_rows_text_array(n, keys);
+	VALUE(SHAPES) = cdc_rows_text_array(n, shapes);
 	VALUE(SINK_TYPE) = CStringGetTextDatum(def->sink_type);
 	VALUE(SCANS) = PointerGetDatum(construct_array(scans, n, BOOLOID, sizeof(bool),
 												   true, TYPALIGN_CHAR));
 #undef VALUE
 
 	cdc_rows_run("INSERT INTO cdc_sink.definition (job_id, version, owner,"
-				 " sink, options, relids, names, topics, partitions, keys,"
+				 " sink, options, relids, names, topics, partitions, shapes,"
 				 " sink_type, scans)"
 				 " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
 				 CDC_DEF_NATTS, types, values, NULL, SPI_OK_INSERT);
@@ -715,7 +715,9 @@ cdc_job_purge(void)
 					 " WHERE finished < clock_timestamp() - $1 * interval '1 second'"
 					 " RETURNING job_id),"
 					 " cp AS (DELETE FROM cdc_sink.checkpoint c USING old o"
-					 " WHERE c.job_id = o.job_id)"
+					 " WHERE c.job_id = o.job_id),"
+					 " sh AS (DELETE FROM cdc_sink.shape s USING old o"
+					 " WHERE s.job_id = o.job_id)"
 					 " DELETE FROM cdc_sink.definition d USING old o"
 					 " WHERE d.job_id = o.job_id",
 					 1, &type, &retention, NULL, SPI_OK_DELETE);

@@ -67,8 +67,8 @@ typedef struct CdcTarget
 	char	   *name;			/* db.schema.table at creation */
 	char	   *topic;			/* final topic name */
 	int			partitions;		/* of the topic at creation, 0: none */
-	char	   *keyprint;		/* key and replica identity at creation, see
-								 * cdc_table_keyprint */
+	char	   *shape;			/* when it was made a target, see
+								 * catalog/shape.h */
 	bool		scan;			/* its rows are read where the definition
 								 * takes effect */
 } CdcTarget;
@@ -103,7 +103,7 @@ enum
 	CDC_DEF_NAMES,				/* text[] */
 	CDC_DEF_TOPICS,				/* text[] */
 	CDC_DEF_PARTITIONS,			/* integer[] */
-	CDC_DEF_KEYS,				/* text[] */
+	CDC_DEF_SHAPES,				/* text[] */
 	CDC_DEF_SINK_TYPE,			/* text */
 	CDC_DEF_SCANS,				/* boolean[] */
 	CDC_DEF_NATTS = CDC_DEF_SCANS
@@ -236,6 +236,23 @@ extern bool cdc_job_look(int64 job_id, CdcJobLook *look);
 extern uint64 cdc_job_purge(void);
 
 extern void cdc_checkpoint_write(const CdcCheckpoint *cp);
+
+/*
+ * The shape of a table as of the feed's durable position, if it is not that
+ * of the definition; text: see cdc_shape_print().
+ */
+typedef struct CdcStoredShape
+{
+	Oid			relid;
+	int			schema_version;
+	char	   *text;
+} CdcStoredShape;
+
+/* List of CdcStoredShape *, palloc'ed. */
+extern List *cdc_shapes_load(int64 job_id);
+
+/* With the checkpoint of the same transaction. */
+extern void cdc_shape_store(int64 job_id, const CdcStoredShape *shape);
 
 extern void cdc_dead_letter_insert(int64 job_id, const char *topic,
 								   const char *key, int key_len,

@@ -12,7 +12,6 @@
 #include "catalog/key.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_index.h"
-#include "lib/stringinfo.h"
 #include "utils/relcache.h"
 
 AttrNumber *
@@ -65,26 +64,4 @@ cdc_table_key(Relation rel, int *nkeys, CdcIdentity *identity)
 	else
 		*identity = CDC_IDENTITY_NONE;
 	return keyatts;
-}
-
-char *
-cdc_table_keyprint(Relation rel)
-{
-	StringInfoData buf;
-	CdcIdentity identity;
-	int			nkeys;
-	AttrNumber *keyatts = cdc_table_key(rel, &nkeys, &identity);
-
-	initStringInfo(&buf);
-	appendStringInfo(&buf, "%d:", identity);
-	if (identity == CDC_IDENTITY_FULL &&
-		!OidIsValid(cdc_compat_primary_key(rel)))
-		appendStringInfoChar(&buf, '*');	/* all columns, whichever they are */
-	else
-		for (int i = 0; i < nkeys; i++)
-			appendStringInfo(&buf, " %d/%u", keyatts[i],
-							 TupleDescAttr(RelationGetDescr(rel), keyatts[i] - 1)->atttypid);
-	if (keyatts != NULL)
-		pfree(keyatts);
-	return buf.data;
 }

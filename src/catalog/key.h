@@ -25,10 +25,4 @@ typedef enum CdcIdentity
 extern AttrNumber *cdc_table_key(Relation rel, int *nkeys,
 								 CdcIdentity *identity);
 
-/*
- * Text that differs when the key columns, their types or the replica
- * identity do; palloc'ed.
- */
-extern char *cdc_table_keyprint(Relation rel);
-
 #endif							/* CDC_KEY_H */

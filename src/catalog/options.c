@@ -608,6 +608,15 @@ cdc_options_parse(List *pairs)
 		Max(cdc_parse_duration("min_checkpoint_frequency", value),
 			LEAST_MIN_CHECKPOINT_US);
 
+	value = given(options->pairs, "schema_change_events");
+	options->schema_change_events = value != NULL && strcmp(value, "column_changes") == 0 ?
+		CDC_EVENTS_COLUMN_CHANGES : CDC_EVENTS_DEFAULT;
+	value = given(options->pairs, "schema_change_policy");
+	value = value ? value : "backfill";
+	options->schema_change_policy =
+		strcmp(value, "nobackfill") == 0 ? CDC_SCHEMA_NOBACKFILL :
+		strcmp(value, "stop") == 0 ? CDC_SCHEMA_STOP :
+		strcmp(value, "ignore") == 0 ? CDC_SCHEMA_IGNORE : CDC_SCHEMA_BACKFILL;
 	value = given(options->pairs, "on_error");
 	options->on_error = value != NULL && strcmp(value, "pause") == 0 ?
 		CDC_ON_ERROR_PAUSE : CDC_ON_ERROR_FAIL;

@@ -40,6 +40,21 @@ typedef enum CdcOnBadMessage
 	CDC_BAD_MESSAGE_DEAD_LETTER,
 } CdcOnBadMessage;
 
+/* Which changes of a table's definition count. */
+typedef enum CdcSchemaEvents
+{
+	CDC_EVENTS_DEFAULT,
+	CDC_EVENTS_COLUMN_CHANGES,
+} CdcSchemaEvents;
+
+typedef enum CdcSchemaPolicy
+{
+	CDC_SCHEMA_BACKFILL,
+	CDC_SCHEMA_NOBACKFILL,
+	CDC_SCHEMA_STOP,
+	CDC_SCHEMA_IGNORE,
+} CdcSchemaPolicy;
+
 typedef struct CdcOptions
 {
 	CdcEncodeOptions encode;	/* what the encoder needs, as asked for */
@@ -55,6 +70,8 @@ typedef struct CdcOptions
 	CdcOnBadMessage on_bad_message;
 	bool		partition_fnv1a;	/* not murmur2 */
 	char	   *metrics_label;	/* or NULL */
+	CdcSchemaEvents schema_change_events;
+	CdcSchemaPolicy schema_change_policy;
 	char	   *kafka_sink_config;	/* JSON text or NULL */
 	char	   *compression;	/* "gzip", "zstd" or NULL */
 	char	   *webhook_sink_config;	/* JSON text or NULL */

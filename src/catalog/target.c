@@ -23,6 +23,7 @@
 #include "catalog/pg_index.h"
 #include "catalog/pg_inherits.h"
 #include "catalog/key.h"
+#include "catalog/shape.h"
 #include "catalog/target.h"
 #include "commands/dbcommands.h"
 #include "lib/stringinfo.h"
@@ -366,7 +367,7 @@ resolve_one(const CdcTargetName *name, Oid role, CdcTarget *target)
 	target->name = psprintf("%s.%s.%s", dbname,
 							get_namespace_name(RelationGetNamespace(rel)),
 							RelationGetRelationName(rel));
-	target->keyprint = cdc_table_keyprint(rel);
+	target->shape = cdc_shape_print(cdc_shape_read(target->relid));
 	relation_close(rel, NoLock);
 }
 

@@ -61,7 +61,6 @@ cdc_feed_adopt(CdcFeed *feed, const CdcDefinition *def, XLogRecPtr lsn, CdcHlc h
 		return;
 	}
 	feed->uri = NULL;
-	feed->seen_keys = NIL;
 	feed->finished = false;
 	feed->check_lsn = InvalidXLogRecPtr;
 

@@ -19,6 +19,7 @@
 #include "base/compat.h"
 #include "base/guc.h"
 #include "feed/feed.h"
+#include "feed/shapes.h"
 #include "scan/scan.h"
 #include "table/toast.h"
 #include "utils/memutils.h"
@@ -45,6 +46,7 @@ cdc_feed_define(CdcFeed *feed, const CdcDefinition *def)
 	MemoryContext old = MemoryContextSwitchTo(feed->cxt);
 	CdcDefinition *former = feed->def;
 	CdcTopic  **former_topics = feed->current;
+	char	  **former_columns = feed->columns;
 	CdcDefinition *copy = cdc_definition_copy(def);
 	CdcOptions *options = cdc_options_parse(cdc_options_from_strings(def->noptions,
 																	 def->options));
@@ -54,6 +56,10 @@ cdc_feed_define(CdcFeed *feed, const CdcDefinition *def)
 		elog(ERROR, "changefeed " INT64_FORMAT " has a sink of unknown kind",
 			 feed->job_id);
 
+	/* tables that stay have the shape that they had for the feed */
+	for (int i = 0; former != NULL && i < former->ntargets; i++)
+		(void) cdc_feed_shape(feed, i);
+
 	/* from here on nothing can be wrong with it */
 	feed->def = copy;
 	feed->options = options;
@@ -62,15 +68,18 @@ cdc_feed_define(CdcFeed *feed, const CdcDefinition *def)
 	feed->topics = NULL;
 	feed->ntopics = feed->maxtopics = 0;
 	feed->current = palloc0(sizeof(CdcTopic *) * Max(def->ntargets, 1));
+	feed->columns = palloc0(sizeof(char *) * Max(def->ntargets, 1));
 	for (int i = 0; i < def->ntargets; i++)
 	{
-		CdcTopic   *topic = cdc_feed_topic(feed, i, true);
+		CdcTopic   *topic = cdc_feed_topic(feed, i, NULL);
 
 		/* a table that stays has its schema version, too */
 		for (int j = 0; former != NULL && j < former->ntargets; j++)
 		{
-			if (former->targets[j].relid == def->targets[i].relid)
-				topic->schema_version = former_topics[j]->schema_version;
+			if (former->targets[j].relid != def->targets[i].relid)
+				continue;
+			topic->schema_version = former_topics[j]->schema_version;
+			feed->columns[i] = former_columns[j];
 		}
 	}
 	MemoryContextSwitchTo(old);
@@ -142,14 +151,38 @@ cdc_feed_destroy(CdcFeed *feed)
 	MemoryContextDelete(feed->cxt);
 }
 
+static void
+set_columns(CdcFeed *feed, int target, const char *columns)
+{
+	if (feed->columns[target] != NULL)
+		pfree(feed->columns[target]);
+	feed->columns[target] = MemoryContextStrdup(feed->cxt, columns);
+}
+
+void
+cdc_feed_resume_topic(CdcFeed *feed, int target, const char *columns,
+					  uint32 schema_version)
+{
+	set_columns(feed, target, columns);
+	feed->current[target]->schema_version = schema_version;
+}
+
 CdcTopic *
-cdc_feed_topic(CdcFeed *feed, int target, bool changed)
+cdc_feed_topic(CdcFeed *feed, int target, const char *columns)
 {
 	CdcTopic   *topic = feed->current[target];
 	MemoryContext old;
 
-	if (topic != NULL && !changed)
-		return topic;
+	if (topic != NULL)
+	{
+		bool		same = columns == NULL || feed->columns[target] == NULL ||
+			strcmp(columns, feed->columns[target]) == 0;
+
+		if (columns != NULL && (!same || feed->columns[target] == NULL))
+			set_columns(feed, target, columns);
+		if (same)
+			return topic;
+	}
 
 	old = MemoryContextSwitchTo(TopMemoryContext);
 	topic = palloc0(sizeof(CdcTopic));
@@ -200,6 +233,7 @@ cdc_feed_set_position(CdcFeed *feed, XLogRecPtr lsn, CdcHlc hlc)
 	feed->newest = NULL;
 	feed->lift_lsn = cdc_compat_flush_ptr();
 	cdc_scan_rewind(feed, lsn);
+	cdc_feed_rewind_shapes(feed, lsn);
 }
 
 void
@@ -327,7 +361,7 @@ cdc_feed_has_ended(CdcFeed *feed)
 	if (feed->mode != CDC_FEED_ENDING || !dlist_is_empty(&feed->queue))
 		return false;
 	if (!feed->over)
-		return true;
+		return !feed->last_resolved;
 
 	/* also its last row is written and its last resolved is at the sink */
 	return feed->over_stored && !feed->resolved_pending &&
@@ -561,6 +595,8 @@ cdc_feed_pump(CdcFeed *feed)
 							feed->resolved_text.len, feed->resolved_hlc))
 	{
 		feed->resolved_pending = false;
+		if (feed->mode == CDC_FEED_ENDING)
+			feed->last_resolved = false;
 		feed->resolved_last = feed->resolved_hlc;
 		feed->resolved_count++;
 	}

@@ -43,13 +43,6 @@ typedef enum CdcFeedMode
 	CDC_FEED_STOPPED,			/* paused: only its position is kept */
 } CdcFeedMode;
 
-/* Key of a relation, as it was when the feed first took a row of it. */
-typedef struct CdcSeenKey
-{
-	Oid			relid;
-	char	   *keyprint;
-} CdcSeenKey;
-
 typedef struct CdcFeed
 {
 	dlist_node	node;			/* lane's list */
@@ -67,6 +60,10 @@ typedef struct CdcFeed
 	int			ntopics;
 	int			maxtopics;
 	CdcTopic  **current;		/* of each target, its newest */
+	char	  **columns;		/* what it is for, see cdc_desc_columns; NULL:
+								 * nothing was seen yet */
+	List	   *shapes;			/* see feed/shapes.h */
+	bool		new_shapes;		/* some are not stored yet */
 
 	CdcSink    *sink;			/* NULL: closed */
 	TimestampTz sink_open_at;	/* not before */
@@ -84,8 +81,6 @@ typedef struct CdcFeed
 	XLogRecPtr	acked_lsn;
 	CdcHlc		acked_hlc;
 	TimestampTz acked_time;		/* commit time behind acked_lsn, 0: unknown */
-
-	List	   *seen_keys;		/* CdcSeenKey */
 
 	/* A definition to come, met in the stream; NULL: none. */
 	CdcDefinition *next_def;
@@ -150,6 +145,7 @@ typedef struct CdcFeed
 	char		end_error[CDC_ERROR_SIZE];
 	bool		end_pauses;		/* pause, whatever on_error says */
 	bool		end_fails;		/* fail, whatever on_error says */
+	bool		last_resolved;	/* ends with a resolved of its last row */
 	bool		expired;		/* cancel: gc_protect_expires_after */
 	bool		warned_of_wal;	/* it holds back much */
 	bool		finished;		/* it came to its end as it was asked to */
@@ -314,8 +310,15 @@ extern void cdc_feed_give_up(CdcFeed *feed, const CdcBatch *batch,
 /* Records trouble for the status view. */
 extern void cdc_feed_trouble(CdcFeed *feed, const char *text);
 
-/* Topic of a target, a further version if its columns changed. */
-extern CdcTopic *cdc_feed_topic(CdcFeed *feed, int target, bool changed);
+/*
+ * Topic of a target, a further version if these are other columns than
+ * before; columns: see cdc_desc_columns(), NULL: the newest one.
+ */
+extern CdcTopic *cdc_feed_topic(CdcFeed *feed, int target, const char *columns);
+
+/* The newest topic of a target is of these columns and of this version. */
+extern void cdc_feed_resume_topic(CdcFeed *feed, int target,
+								  const char *columns, uint32 schema_version);
 
 /* Index of the target that a relation (or an ancestor) is, or -1. */
 extern int	cdc_feed_find_target(const CdcFeed *feed, Oid relid,

@@ -125,7 +125,7 @@ take_rows(CdcFeed *feed, size_t room)
 		scan->pending = NULL;
 		return true;
 	}
-	topic = cdc_feed_topic(feed, target, false);
+	topic = cdc_feed_topic(feed, target, NULL);
 	while (scan->pending_off < scan->pending_len)
 	{
 		CdcScanRow	row;

@@ -6,7 +6,8 @@
  * when the next change of its relation is decoded, under the historic
  * snapshot of that change: so later or aborted DDL is never seen early.  An
  * invalidation is not a schema change (VACUUM and GRANT invalidate, too):
- * only a different fingerprint of the columns makes a new schema version.
+ * what was invalidated in a transaction is looked at once more at its end,
+ * see worker/schema.c.
  *
  * The callbacks are registered once for the process, since they cannot be
  * taken back and core has room for few of them.
@@ -21,7 +22,7 @@
 #include "catalog/partition.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_index.h"
-#include "lib/stringinfo.h"
+#include "catalog/shape.h"
 #include "table/relcache.h"
 #include "utils/hsearch.h"
 #include "utils/inval.h"
@@ -66,6 +67,56 @@ cdc_table_keep_retired(bool keep)
 	retired = NIL;
 }
 
+/* Relations that were invalidated; more than fit: any may have been. */
+#define MAX_CHANGED 64
+
+static Oid	changed[MAX_CHANGED];
+static int	nchanged = 0;
+static bool any_may_have_changed = false;
+
+static void
+note_changed(Oid relid)
+{
+	if (any_may_have_changed || cdc_table_changed(relid))
+		return;
+	if (nchanged == MAX_CHANGED || !OidIsValid(relid))
+		any_may_have_changed = true;
+	else
+		changed[nchanged++] = relid;
+}
+
+void
+cdc_tables_watch_changes(void)
+{
+	nchanged = 0;
+	any_may_have_changed = false;
+}
+
+bool
+cdc_tables_any_changed(void)
+{
+	return nchanged > 0 || any_may_have_changed;
+}
+
+bool
+cdc_table_changed(Oid relid)
+{
+	for (int i = 0; i < nchanged; i++)
+	{
+		if (changed[i] == relid)
+			return true;
+	}
+	return any_may_have_changed;
+}
+
+XLogRecPtr
+cdc_table_unwatched_lsn(Oid relid)
+{
+	CdcTable   *table = hash_search(tables, &relid, HASH_FIND, NULL);
+
+	return table != NULL ? table->unwatched_lsn : InvalidXLogRecPtr;
+}
+
 static void
 mark_all_stale(void)
 {
@@ -82,6 +133,7 @@ rel_callback(Datum arg, Oid relid)
 {
 	if (tables == NULL)
 		return;
+	note_changed(relid);
 	if (OidIsValid(relid))
 	{
 		CdcTable   *table = hash_search(tables, &relid, HASH_FIND, NULL);
@@ -134,26 +186,6 @@ cdc_tables_reset_subscribers(void)
 	}
 }
 
-static char *
-fingerprint_columns(TupleDesc desc)
-{
-	StringInfoData buf;
-
-	initStringInfo(&buf);
-	for (int i = 0; i < desc->natts; i++)
-	{
-		Form_pg_attribute att = TupleDescAttr(desc, i);
-
-		if (att->attisdropped)
-			continue;
-		appendStringInfo(&buf, "%d %u %d %c %s\n", att->attnum, att->atttypid,
-						 att->atttypmod,
-						 att->attgenerated ? att->attgenerated : '-',
-						 NameStr(att->attname));
-	}
-	return buf.data;
-}
-
 static CdcRowEncoder *
 make_encoder(CdcTable *table, Relation rel, CdcSubscriber *sub)
 {
@@ -178,11 +210,11 @@ make_encoder(CdcTable *table, Relation rel, CdcSubscriber *sub)
 
 /* Fills what depends on the relation's definition; subs are set already. */
 static void
-build_entry(CdcTable *table, Relation rel, CdcTable *old)
+build_entry(CdcTable *table, Relation rel)
 {
 	TupleDesc	desc = RelationGetDescr(rel);
 	MemoryContext outer = CurrentMemoryContext;
-	bool		columns_changed;
+	char	   *columns;
 
 	table->cxt = AllocSetContextCreate(TopMemoryContext, "cdc_sink table",
 									   ALLOCSET_SMALL_SIZES);
@@ -194,8 +226,6 @@ build_entry(CdcTable *table, Relation rel, CdcTable *old)
 	table->desc = CreateTupleDescCopy(desc);
 	table->permanent = rel->rd_rel->relpersistence == RELPERSISTENCE_PERMANENT;
 	table->keyatts = cdc_table_key(rel, &table->nkeys, &table->identity);
-	table->columns = fingerprint_columns(desc);
-	table->keyprint = cdc_table_keyprint(rel);
 
 	table->toastable = palloc(sizeof(AttrNumber) * Max(desc->natts, 1));
 	table->ntoastable = 0;
@@ -212,21 +242,22 @@ build_entry(CdcTable *table, Relation rel, CdcTable *old)
 	table->old_values = palloc(sizeof(Datum) * Max(desc->natts, 1));
 	table->old_nulls = palloc(sizeof(bool) * Max(desc->natts, 1));
 
-	columns_changed = old->built && strcmp(old->columns, table->columns) != 0;
+	columns = cdc_desc_columns(desc);
 	for (int i = 0; i < table->nsubs; i++)
 	{
 		CdcSubscriber *sub = &table->subs[i];
 
-		sub->topic = hooks->topic(sub, table->relid, columns_changed);
+		sub->topic = hooks->topic(sub, columns);
 		sub->encoder = make_encoder(table, rel, sub);
 	}
+	pfree(columns);
 	MemoryContextSwitchTo(outer);
 }
 
 static void
 refresh(CdcTable *table, Relation rel)
 {
-	CdcTable	old = *table;
+	MemoryContext old_cxt = table->cxt;
 	CdcSubscriber *subs;
 	List	   *ancestors = NIL;
 
@@ -243,7 +274,7 @@ refresh(CdcTable *table, Relation rel)
 		table->subs = MemoryContextAlloc(TopMemoryContext,
 										 sizeof(CdcSubscriber) * table->nsubs);
 		memcpy(table->subs, subs, sizeof(CdcSubscriber) * table->nsubs);
-		build_entry(table, rel, &old);
+		build_entry(table, rel);
 		/* one life with the rest of the entry */
 		subs = MemoryContextAlloc(table->cxt,
 								  sizeof(CdcSubscriber) * table->nsubs);
@@ -252,9 +283,7 @@ refresh(CdcTable *table, Relation rel)
 		table->subs = subs;
 		table->built = true;
 	}
-	if (table->built)
-		hooks->key_seen(table);
-	retire(old.cxt);
+	retire(old_cxt);
 }
 
 CdcTable *

@@ -44,8 +44,8 @@ typedef struct CdcTable
 	CdcIdentity identity;
 	int			ntoastable;		/* columns that can be stored out of line */
 	AttrNumber *toastable;
-	char	   *columns;		/* fingerprint of the columns */
-	char	   *keyprint;		/* fingerprint of key and identity */
+	XLogRecPtr	unwatched_lsn;	/* transaction that wrote rows of it last while
+								 * nobody watched it */
 
 	/* Scratch for heap_deform_tuple. */
 	Datum	   *values;
@@ -57,18 +57,16 @@ typedef struct CdcTable
 /*
  * The way up to the lane.  "subscribe" returns the feeds that watch relid or
  * one of the ancestors, as a palloc'ed array; target, feed set, topic and
- * encoder still NULL.  "topic" gives the topic for a subscriber in a new
- * schema version of the relation, "target_relid" the table that was named
- * (the root of a partition).  "key_seen" is called whenever
- * an entry of a watched relation was built, to compare its keyprint.
+ * encoder still NULL.  "topic" gives the topic for a subscriber while the
+ * relation has these columns (see cdc_desc_columns), "target_relid" the
+ * table that was named (the root of a partition).
  */
 typedef struct CdcTableHooks
 {
 	int			(*subscribe) (Oid relid, List *ancestors, CdcSubscriber **subs);
-	CdcTopic   *(*topic) (CdcSubscriber *sub, Oid relid, bool changed);
+	CdcTopic   *(*topic) (CdcSubscriber *sub, const char *columns);
 	const CdcEncodeOptions *(*encode_options) (CdcSubscriber *sub);
 	Oid			(*target_relid) (CdcSubscriber *sub);
-	void		(*key_seen) (CdcTable *table);
 } CdcTableHooks;
 
 /* Once per process. */
@@ -82,6 +80,17 @@ extern void cdc_tables_reset_subscribers(void);
  * Runs: decoding callback.
  */
 extern CdcTable *cdc_table_get(Relation rel);
+
+/*
+ * Which relations were invalidated since cdc_tables_watch_changes(): those
+ * whose definition may have changed, and some more.
+ */
+extern void cdc_tables_watch_changes(void);
+extern bool cdc_tables_any_changed(void);
+extern bool cdc_table_changed(Oid relid);
+
+/* End of the last transaction that wrote rows of it while nobody watched. */
+extern XLogRecPtr cdc_table_unwatched_lsn(Oid relid);
 
 /*
  * While "keep", encoders and descriptors of former entries stay in memory:

@@ -19,6 +19,7 @@
 #include "base/compat.h"
 #include "base/guc.h"
 #include "catalog/job.h"
+#include "feed/shapes.h"
 #include "scan/scan.h"
 #include "utils/timestamp.h"
 #include "wal/decode.h"
@@ -194,6 +195,26 @@ plan_end(CdcFeed *feed, Due *due)
 	return true;
 }
 
+/*
+ * A feed that stops behind a schema change tells that all before is there:
+ * its position is durable before that resolved, as with any other.
+ */
+static bool
+plan_last_resolved(CdcFeed *feed, Due *due)
+{
+	if (feed->resolved_pending || feed->sink == NULL)
+		return false;
+	memset(due, 0, sizeof(Due));
+	due->feed = feed;
+	due->cp = feed->durable;
+	due->cp.version = feed->def->version;
+	due->cp.resume_lsn = feed->acked_lsn;
+	due->cp.hlc = due->r = feed->acked_hlc;
+	due->cp.high_water = max_hlc(due->cp.hlc, feed->durable.high_water);
+	due->resolved = true;
+	return true;
+}
+
 /* Decides what to write for a feed; false: nothing. */
 static bool
 plan_checkpoint(CdcFeed *feed, TimestampTz now, bool caught_up, Due *due)
@@ -209,7 +230,8 @@ plan_checkpoint(CdcFeed *feed, TimestampTz now, bool caught_up, Due *due)
 		feed->mode == CDC_FEED_WAITING || feed->mode == CDC_FEED_STOPPED)
 		return false;
 	if (feed->mode == CDC_FEED_ENDING && dlist_is_empty(&feed->queue))
-		return plan_end(feed, due); /* else its position goes with its last state */
+		return feed->last_resolved ? plan_last_resolved(feed, due) :
+			plan_end(feed, due);	/* else its position goes with its last state */
 	if (!feed->durable.scan_done && !cdc_scan_is_done(feed))
 		return false;			/* the durable position stays at C */
 	if (feed->next_def != NULL && feed->acked_lsn >= feed->next_lsn)
@@ -311,7 +333,10 @@ checkpoint_if_due(TimestampTz now, bool caught_up)
 
 	catalog_enter();
 	for (int i = 0; i < n; i++)
+	{
 		cdc_checkpoint_write(&dues[i].cp);
+		cdc_feed_store_shapes(dues[i].feed, dues[i].cp.resume_lsn);
+	}
 	catalog_leave();			/* committed and flushed */
 
 	for (int i = 0; i < n; i++)
@@ -319,6 +344,7 @@ checkpoint_if_due(TimestampTz now, bool caught_up)
 		CdcFeed    *feed = dues[i].feed;
 
 		feed->durable = dues[i].cp;
+		cdc_feed_shapes_stored(feed, feed->durable.resume_lsn);
 		feed->checkpoint_at = now;
 		feed->dirty = false;
 		feed->over_stored |= dues[i].last;

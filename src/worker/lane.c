@@ -176,7 +176,8 @@ open_sink_if_due(CdcFeed *feed, TimestampTz now)
 
 	if (feed->sink != NULL || feed->held || feed->uri == NULL || now < feed->sink_open_at ||
 		feed->mode == CDC_FEED_WAITING || feed->mode == CDC_FEED_STOPPED ||
-		(feed->mode == CDC_FEED_ENDING && dlist_is_empty(&feed->queue) && !feed->over) ||
+		(feed->mode == CDC_FEED_ENDING && dlist_is_empty(&feed->queue) &&
+		 !feed->over && !feed->last_resolved) ||
 		!cdc_sink_gone(feed->job_id))
 		return;
 
@@ -222,6 +223,7 @@ replace_sink(CdcFeed *feed, TimestampTz now)
 	if (feed->mode == CDC_FEED_ENDING)
 	{
 		feed->end_error[0] = '\0';	/* its end is decoded again */
+		feed->last_resolved = false;
 		feed->end_pauses = feed->end_fails = false;
 		feed->over = feed->over_stored = false;
 	}
@@ -395,7 +397,7 @@ lane_honour_stops(ReorderBufferTXN *txn)
 		feed->held = true;
 		feed->wants_rewind = false;
 		feed->end_pauses = feed->end_fails = false;
-		feed->over = feed->over_stored = false;
+		feed->over = feed->over_stored = feed->last_resolved = false;
 		if (feed->mode == CDC_FEED_ACTIVE)
 			cdc_feed_detach(feed, txn);
 		if (feed->sink != NULL)

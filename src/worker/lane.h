@@ -45,6 +45,18 @@ extern void lane_wait_for_room(CdcFeed *feed, ReorderBufferTXN *txn);
 /* stream.c: what is decoded, from core's callbacks to the feeds. */
 extern void stream_init(void);
 
+/*
+ * The transaction at hand concerns a feed, also without a row for it; false:
+ * the feed is over before it.  Runs: decoding callbacks.
+ */
+extern bool stream_touch(CdcFeed *feed, ReorderBufferTXN *txn);
+
+/*
+ * schema.c: was the definition of a watched table changed?  Runs: commit
+ * callback.
+ */
+extern void schema_check_commit(ReorderBufferTXN *txn);
+
 /* The worker ends with an ERROR: remembers the change that was being encoded. */
 extern void stream_note_poison(void);
 

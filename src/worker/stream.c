@@ -94,6 +94,15 @@ touch(CdcFeed *feed, ReorderBufferTXN *txn)
 	return true;
 }
 
+bool
+stream_touch(CdcFeed *feed, ReorderBufferTXN *txn)
+{
+	if (!touch(feed, txn))
+		return false;
+	cdc_feed_touch(feed, txn);
+	return true;
+}
+
 static void
 stream_begin(ReorderBufferTXN *txn)
 {
@@ -101,6 +110,7 @@ stream_begin(ReorderBufferTXN *txn)
 	current_txn = txn;
 	change_number = 0;
 	ntouched = 0;
+	cdc_tables_watch_changes();
 }
 
 /*
@@ -305,6 +315,13 @@ watched_change(CdcTable *table, ReorderBufferTXN *txn, Relation rel,
 
 		if (!cdc_feed_takes(feed, txn))
 			continue;
+		if (table->nkeys == 0)
+		{
+			cdc_feed_end(feed, "table \"%s\" has neither a primary key nor another replica identity any more",
+						 table->name);
+			stop_before(feed);
+			continue;
+		}
 		if ((change->action == REORDER_BUFFER_CHANGE_DELETE && oldtuple == NULL) ||
 			(change->action != REORDER_BUFFER_CHANGE_INSERT &&
 			 table->identity == CDC_IDENTITY_NONE))
@@ -483,7 +500,10 @@ stream_change(ReorderBufferTXN *txn, Relation rel, ReorderBufferChange *change)
 	change_number++;
 	table = cdc_table_get(rel);
 	if (table->nsubs == 0)
+	{
+		table->unwatched_lsn = txn->end_lsn;
 		return;
+	}
 	old = MemoryContextSwitchTo(row_cxt);
 	encoding = true;
 	if (unlikely(txn->end_lsn <= lane.shared->poison_lsn &&
@@ -515,7 +535,7 @@ stream_truncate(ReorderBufferTXN *txn, int nrels, Relation *rels)
 		{
 			CdcFeed    *feed = table->subs[j].feed;
 
-			if (!cdc_feed_takes(feed, txn) || !touch(feed, txn))
+			if (!cdc_feed_takes(feed, txn) || !stream_touch(feed, txn))
 				continue;
 			cdc_feed_end(feed, "\"%s\" was truncated",
 						 get_rel_name(RelationGetRelid(rels[i])));
@@ -524,7 +544,6 @@ stream_truncate(ReorderBufferTXN *txn, int nrels, Relation *rels)
 			 * The rest of the transaction is sent, so that a feed that is
 			 * resumed goes on behind it without a hole.
 			 */
-			cdc_feed_touch(feed, txn);
 			feed->end_at_commit = true;
 		}
 	}
@@ -586,6 +605,8 @@ stream_commit(ReorderBufferTXN *txn)
 {
 	ListCell   *lc;
 
+	if (unlikely(rbtxn_has_catalog_changes(txn)))
+		schema_check_commit(txn);
 	for (int i = 0; i < ntouched; i++)
 	{
 		if (touched[i]->touched)
@@ -643,9 +664,11 @@ hook_subscribe(Oid relid, List *ancestors, CdcSubscriber **subs)
 }
 
 static CdcTopic *
-hook_topic(CdcSubscriber *sub, Oid relid, bool changed)
+hook_topic(CdcSubscriber *sub, const char *columns)
 {
-	return cdc_feed_topic(sub->feed, sub->target, changed);
+	/* a replay shows old columns to feeds that are further on */
+	return cdc_feed_topic(sub->feed, sub->target,
+						  cdc_feed_takes(sub->feed, current_txn) ? columns : NULL);
 }
 
 static const CdcEncodeOptions *
@@ -658,51 +681,6 @@ static Oid
 hook_target_relid(CdcSubscriber *sub)
 {
 	return sub->feed->def->targets[sub->target].relid;
-}
-
-/*
- * A feed compares the key of each relation with that of its definition, not
- * with one that was cached: the cache forgets at every rewind, and a replay
- * shows old keys to feeds that are further on.
- */
-static void
-hook_key_seen(CdcTable *table)
-{
-	for (int i = 0; i < table->nsubs; i++)
-	{
-		CdcFeed    *feed = table->subs[i].feed;
-		CdcSeenKey *seen = NULL;
-		ListCell   *lc;
-
-		if (!cdc_feed_takes(feed, current_txn) ||
-			(!feed->touched && cdc_feed_check_end(feed, current_txn)))
-			continue;
-		foreach(lc, feed->seen_keys)
-		{
-			if (((CdcSeenKey *) lfirst(lc))->relid == table->relid)
-				seen = lfirst(lc);
-		}
-		if (seen == NULL)
-		{
-			MemoryContext old = MemoryContextSwitchTo(feed->cxt);
-
-			const CdcTarget *target = &feed->def->targets[table->subs[i].target];
-
-			/* partitions have columns of their own: known by what is seen */
-			seen = palloc(sizeof(CdcSeenKey));
-			seen->relid = table->relid;
-			seen->keyprint = pstrdup(target->relid == table->relid ?
-									 target->keyprint : table->keyprint);
-			feed->seen_keys = lappend(feed->seen_keys, seen);
-			MemoryContextSwitchTo(old);
-		}
-		if (strcmp(seen->keyprint, table->keyprint) != 0)
-		{
-			cdc_feed_end(feed, "the key or replica identity of table \"%s\" has changed",
-						 table->name);
-			stop_before(feed);
-		}
-	}
 }
 
 void
@@ -719,7 +697,6 @@ stream_init(void)
 		.topic = hook_topic,
 		.encode_options = hook_encode_options,
 		.target_relid = hook_target_relid,
-		.key_seen = hook_key_seen,
 	};
 
 	row_cxt = AllocSetContextCreate(TopMemoryContext, "cdc_sink row",

@@ -22,6 +22,7 @@
 #include "catalog/target.h"
 #include "commands/extension.h"
 #include "pgstat.h"
+#include "feed/shapes.h"
 #include "scan/scan.h"
 #include "storage/ipc.h"
 #include "storage/procarray.h"
@@ -116,8 +117,9 @@ load_position(CdcFeed *feed, const CdcCheckpoint *cp)
 	feed->durable = *cp;
 	cdc_feed_set_position(feed, cp->resume_lsn, cp->hlc);
 	feed->resolved_last = cp->high_water;
-	feed->seen_keys = NIL;
 	feed->end_error[0] = '\0';
+	feed->last_resolved = false;
+	cdc_feed_load_shapes(feed);
 	feed->check_lsn = InvalidXLogRecPtr;
 	feed->finished = feed->over = feed->over_stored = false;
 	cdc_scan_free(feed);
@@ -165,6 +167,7 @@ stop_feed(CdcFeed *feed)
 		if (cdc_hlc_cmp(cp.hlc, cp.high_water) > 0)
 			cp.high_water = cp.hlc;
 		cdc_checkpoint_write(&cp);
+		cdc_feed_store_shapes(feed, limit);
 	}
 	cdc_feed_disconnect(feed);
 	cdc_scan_free(feed);
@@ -193,25 +196,31 @@ check_targets(CdcFeed *feed, const CdcJob *job)
 	{
 		const CdcTarget *target = &feed->def->targets[i];
 		const char *name = strrchr(target->name, '.');
+		bool		there;
 
 		name = name ? name + 1 : target->name;
-		if (!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(target->relid)))
+		there = SearchSysCacheExists1(RELOID, ObjectIdGetDatum(target->relid));
+		if (!there || get_rel_persistence(target->relid) != RELPERSISTENCE_PERMANENT)
 		{
-			/* what was written before the drop is still to be decoded */
+			/*
+			 * What was written before is still to be decoded.  The stream
+			 * comes to the change itself, unless the feed started behind it.
+			 */
 			if (feed->check_lsn == InvalidXLogRecPtr)
 				feed->check_lsn = cdc_compat_log_message("cdc_sink", "drop", 4);
 			else if (cdc_decoder_position() >= feed->check_lsn &&
 					 feed->mode == CDC_FEED_ACTIVE)
 			{
-				cdc_feed_end(feed, "\"%s\" was dropped", name);
+				if (there)
+					cdc_feed_end(feed, "table \"%s\" is no longer logged", target->name);
+				else
+					cdc_feed_end(feed, "\"%s\" was dropped", name);
 				feed->mode = CDC_FEED_ENDING;
 			}
 			lane.want_visit |= feed->mode == CDC_FEED_ACTIVE;
 			return;
 		}
-		if (get_rel_persistence(target->relid) != RELPERSISTENCE_PERMANENT)
-			cdc_feed_end(feed, "table \"%s\" is no longer logged", target->name);
-		else if (!superuser_arg(job->owner) &&
+		if (!superuser_arg(job->owner) &&
 				 pg_class_aclcheck(target->relid, job->owner, ACL_SELECT) != ACLCHECK_OK &&
 				 pg_attribute_aclcheck_all(target->relid, job->owner, ACL_SELECT,
 										   ACLMASK_ALL) != ACLCHECK_OK)
@@ -302,6 +311,7 @@ finish_if_over(CdcFeed *feed)
 	if (feed->finished)
 		event = CDC_EV_FINISHED;
 	else if (feed->mode == CDC_FEED_ENDING && dlist_is_empty(&feed->queue) &&
+			 !feed->last_resolved &&
 			 (!feed->over || feed->end_error[0] != '\0'))
 	{
 		event = feed->expired ? CDC_EV_EXPIRED : !feed->end_fails &&
@@ -417,6 +427,7 @@ store_start(CdcFeed *feed)
 	cp.hlc = feed->start_hlc;
 	cp.scan_done = feed->scan == NULL;
 	cdc_checkpoint_write(&cp);
+	cdc_feed_store_shapes(feed, cp.resume_lsn);
 	if (cdc_job_apply(feed->job_id, CDC_EV_STARTED, NULL, &status))
 		feed->status = status;
 	feed->durable = cp;
