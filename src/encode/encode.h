@@ -141,6 +141,10 @@ extern CdcRowEncoder *cdc_encoder_create(MemoryContext parent,
 extern void cdc_encode_identity(CdcRowEncoder *enc, CdcBuf *out,
 								const Datum *values, const bool *nulls);
 
+/* A column that the options name and the row type does not have, or NULL. */
+extern const char *cdc_encode_missing_column(TupleDesc desc,
+											 const CdcEncodeOptions *opts);
+
 /* Are keys of messages the bytes of cdc_encode_identity()? */
 extern bool cdc_encoder_key_is_identity(const CdcRowEncoder *enc);
 

@@ -47,6 +47,16 @@ find_column(TupleDesc desc, const char *name)
 	return -1;
 }
 
+const char *
+cdc_encode_missing_column(TupleDesc desc, const CdcEncodeOptions *opts)
+{
+	if (opts->key_column != NULL && find_column(desc, opts->key_column) < 0)
+		return opts->key_column;
+	if (opts->headers_column != NULL && find_column(desc, opts->headers_column) < 0)
+		return opts->headers_column;
+	return NULL;
+}
+
 CdcFields *
 cdc_envelope_fields(CdcRowEncoder *enc, TupleDesc desc, const char *open)
 {
@@ -180,6 +190,17 @@ check_key_known(CdcRowEncoder *enc, const CdcRow *row)
 						enc->opts.key_column, enc->table_name)));
 }
 
+/* The lane has looked at it before; a null "before" must never be a guess. */
+static void
+check_old_known(CdcRowEncoder *enc, const CdcRow *row)
+{
+	if ((row->op == 'u' || row->op == 'd') && !row->old_full)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the row before a change of table %s is not known without REPLICA IDENTITY FULL",
+						enc->table_name)));
+}
+
 static void
 append_headers(CdcRowEncoder *enc, CdcBuf *out, const CdcRow *row, CdcParts *parts)
 {
@@ -209,6 +230,8 @@ cdc_encode_message(CdcRowEncoder *enc, CdcBuf *out, const CdcRow *row,
 		missing_column(enc);
 	if (unlikely(enc->opts.key_column != NULL))
 		check_key_known(enc, row);
+	if (unlikely(enc->opts.diff))
+		check_old_known(enc, row);
 
 	parts->key_len = CDC_LEN_NULL;
 	if (with_key)

@@ -656,6 +656,31 @@ cdc_feed_progress(const CdcFeed *feed)
 	return feed->acked_rows + (feed->sink ? feed->sink->progress : 0);
 }
 
+/*
+ * To what is acknowledged; with "diff" to the start of a scan under way: of
+ * events behind it that are sent again, the first of a key has to find the
+ * key unknown, so that the row goes before it once more.
+ */
+static void
+go_back(CdcFeed *feed)
+{
+	XLogRecPtr	lsn = feed->acked_lsn;
+	CdcHlc		hlc = feed->acked_hlc;
+	XLogRecPtr	hold;
+	CdcHlc		hold_hlc;
+
+	if (feed->encode.diff && cdc_scan_hold(feed, &hold, &hold_hlc))
+	{
+		if (hold < lsn)
+		{
+			lsn = hold;
+			hlc = hold_hlc;
+		}
+		cdc_scan_forget_keys(feed);
+	}
+	cdc_feed_set_position(feed, lsn, hlc);
+}
+
 void
 cdc_feed_disconnect(CdcFeed *feed)
 {
@@ -682,7 +707,7 @@ cdc_feed_disconnect(CdcFeed *feed)
 	feed->next_def = NULL;		/* is met again, behind what is lost here */
 	feed->queued_bytes = 0;
 	feed->resolved_pending = false;
-	cdc_feed_set_position(feed, feed->acked_lsn, feed->acked_hlc);
+	go_back(feed);
 	cdc_scan_restart(feed);
 	for (int i = 0; i < feed->ntopics; i++)
 		feed->topics[i]->sink_data = NULL;

@@ -288,7 +288,10 @@ extern void cdc_feed_relieve(CdcFeed *feed);
 /* Changes whenever the sink has got something done. */
 extern uint64 cdc_feed_progress(const CdcFeed *feed);
 
-/* Drops the queue and closes the sink; positions go back to "acked". */
+/*
+ * Drops the queue and closes the sink; positions go back to "acked", or to
+ * the start of a scan that is not over.
+ */
 extern void cdc_feed_disconnect(CdcFeed *feed);
 
 /*

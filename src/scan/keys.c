@@ -146,7 +146,7 @@ cdc_keys_contain(CdcKeySet *set, int target, const char *key, size_t len)
 	return entry != NULL && find_in_chain(set, entry->pos, target, key, len);
 }
 
-void
+bool
 cdc_keys_add(CdcKeySet *set, int target, const char *key, size_t len)
 {
 	uint64		hash = hash_key(target, key, len);
@@ -157,7 +157,7 @@ cdc_keys_add(CdcKeySet *set, int target, const char *key, size_t len)
 
 	entry = hash_search(set->entries, &hash, HASH_ENTER, &found);
 	if (found && find_in_chain(set, entry->pos, target, key, len))
-		return;
+		return false;
 	if (!set->at_end)
 		seek(set, set->end);
 	set->at_end = true;
@@ -170,6 +170,7 @@ cdc_keys_add(CdcKeySet *set, int target, const char *key, size_t len)
 	CurrentResourceOwner = owner;
 	entry->pos = set->end;
 	set->end += sizeof(rec) + len;
+	return true;
 }
 
 size_t

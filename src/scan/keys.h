@@ -12,7 +12,8 @@ typedef struct CdcKeySet CdcKeySet;
 
 extern CdcKeySet *cdc_keys_create(void);
 extern void cdc_keys_free(CdcKeySet *set);
-extern void cdc_keys_add(CdcKeySet *set, int target, const char *key, size_t len);
+/* False: it was there already. */
+extern bool cdc_keys_add(CdcKeySet *set, int target, const char *key, size_t len);
 extern bool cdc_keys_contain(CdcKeySet *set, int target, const char *key, size_t len);
 /* Memory it takes, about. */
 extern size_t cdc_keys_memory(const CdcKeySet *set);

@@ -112,7 +112,6 @@ add_scan(CdcFeed *feed, int nitems, const char *what)
 	snprintf(scan->status, sizeof(scan->status), "%s is about to start", what);
 	scan->version = feed->def->version;
 	scan->map_version = -1;
-	scan->keys = cdc_keys_create();
 	scan->items = palloc(sizeof(CdcScanItem) * Max(nitems, 1));
 	scan->dropped = palloc0(sizeof(bool) * Max(nitems, 1));
 	nrecent = prune_settled(recent, nrecent);
@@ -239,10 +238,12 @@ key_space(const CdcFeed *feed, CdcScan *scan, int target)
 	return scan->map[target];
 }
 
-void
-cdc_scan_record(CdcFeed *feed, int target, const char *key, size_t len)
+int
+cdc_scan_record(CdcFeed *feed, int target, const char *key, size_t len,
+				CdcHlc **stamps)
 {
 	size_t		memory = 0;
+	int			n = 0;
 
 	for (CdcScan *scan = feed->scan; scan != NULL; scan = scan->next)
 	{
@@ -251,18 +252,43 @@ cdc_scan_record(CdcFeed *feed, int target, const char *key, size_t len)
 		if (scan->read_all && scan->pending == NULL)
 			continue;
 		space = key_space(feed, scan, target);
-		if (space >= 0)
-			cdc_keys_add(scan->keys, space, key, len);
+		if (scan->keys == NULL)
+			scan->keys = cdc_keys_create();
+		if (space >= 0 && cdc_keys_add(scan->keys, space, key, len))
+		{
+			if (stamps != NULL)
+			{
+				*stamps = n == 0 ? palloc(sizeof(CdcHlc)) :
+					repalloc(*stamps, sizeof(CdcHlc) * (n + 1));
+				(*stamps)[n] = scan->t0;
+			}
+			n++;
+		}
 		memory += cdc_keys_memory(scan->keys);
 	}
 	feed->scan->keys_full = memory > (size_t) cdc_lane_memory * 1024;
+	return n;
+}
+
+void
+cdc_scan_forget_keys(CdcFeed *feed)
+{
+	for (CdcScan *scan = feed->scan; scan != NULL; scan = scan->next)
+	{
+		scan->keys_full = false;
+		if (scan->acked || scan->keys == NULL)
+			continue;
+		cdc_keys_free(scan->keys);
+		scan->keys = NULL;
+	}
 }
 
 bool
 cdc_scan_has_key(const CdcFeed *feed, CdcScan *scan, int target,
 				 const char *key, size_t len)
 {
-	return cdc_keys_contain(scan->keys, key_space(feed, scan, target), key, len);
+	return scan->keys != NULL &&
+		cdc_keys_contain(scan->keys, key_space(feed, scan, target), key, len);
 }
 
 void
@@ -296,7 +322,8 @@ static void
 free_scan(CdcScan *scan)
 {
 	cdc_scan_drop_worker(scan);
-	cdc_keys_free(scan->keys);
+	if (scan->keys != NULL)
+		cdc_keys_free(scan->keys);
 	if (scan->map != NULL)
 		pfree(scan->map);
 	pfree(scan->items);

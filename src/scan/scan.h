@@ -98,9 +98,14 @@ extern CdcHlc cdc_scan_t0(const struct CdcFeed *feed);
 extern bool cdc_scan_hold(const struct CdcFeed *feed, XLogRecPtr *lsn,
 						  CdcHlc *hlc);
 
-/* An event of this key was emitted.  Runs: decoding callback. */
-extern void cdc_scan_record(struct CdcFeed *feed, int target, const char *key,
-							size_t len);
+/*
+ * An event of this key was emitted.  Returns the number of scans that may not
+ * have sent the key's row yet, and now never will; *stamps (unless "stamps"
+ * is NULL) becomes a palloc'ed array of theirs, oldest first.  Runs: decoding
+ * callback.
+ */
+extern int	cdc_scan_record(struct CdcFeed *feed, int target, const char *key,
+							size_t len, CdcHlc **stamps);
 
 /*
  * Rows of this target that are not handed over yet are of no interest any
@@ -122,6 +127,12 @@ extern void cdc_scan_batch_acked(struct CdcFeed *feed, const CdcBatch *batch);
 
 /* Rows that were not acknowledged are lost with the queue: read again. */
 extern void cdc_scan_restart(struct CdcFeed *feed);
+
+/*
+ * Forgets what was recorded: the feed goes back to where the oldest scan that
+ * is not over began, with nothing sent.
+ */
+extern void cdc_scan_forget_keys(struct CdcFeed *feed);
 
 /*
  * The feed goes back to this position: scans of later commits go, they will

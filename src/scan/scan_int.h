@@ -29,7 +29,7 @@ struct CdcScan
 	XLogRecPtr	hold_lsn;		/* durable position until the end */
 	CdcHlc		hold_hlc;
 	CdcHlc		t0;
-	CdcKeySet  *keys;
+	CdcKeySet  *keys;			/* NULL: empty */
 
 	CdcScanItem *items;
 	int			nitems;

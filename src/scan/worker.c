@@ -19,6 +19,7 @@
  */
 #include "postgres.h"
 
+#include "access/commit_ts.h"
 #include "access/genam.h"
 #include "access/relation.h"
 #include "access/stratnum.h"
@@ -75,6 +76,8 @@ typedef struct ScanFeed
 {
 	CdcEncodeOptions encode;
 	bool		has_keys;		/* keys beside the value */
+	bool		commit_times;	/* tell when each row was committed: the last
+								 * column that is read is xmin */
 } ScanFeed;
 
 static shm_mq_handle *lane_queue = NULL;
@@ -211,12 +214,13 @@ describe_table(ScanTable *table, MemoryContext cxt)
 }
 
 static char *
-chunk_query(const ScanTable *table, bool one_chunk)
+chunk_query(const ScanTable *table, bool one_chunk, bool commit_times)
 {
 	StringInfoData sql;
 
 	initStringInfo(&sql);
-	appendStringInfo(&sql, "SELECT %s FROM %s", table->columns, table->from);
+	appendStringInfo(&sql, "SELECT %s%s FROM %s", table->columns,
+					 commit_times ? ", xmin" : "", table->from);
 	if (one_chunk || !table->by_key)
 		return sql.data;
 	if (table->last != NULL)
@@ -280,19 +284,23 @@ remember_key(ScanTable *table, const AttrNumber *keyatts, TupleDesc desc,
 }
 
 static CdcRowEncoder *
-make_encoder(ScanTable *table, TupleDesc desc, const AttrNumber *keyatts,
-			 const char *topic, const CdcEncodeOptions *encode)
+make_encoder(ScanTable *table, TupleDesc desc, int natts,
+			 const AttrNumber *keyatts, const char *topic,
+			 const CdcEncodeOptions *encode)
 {
 	CdcEncodeTable described;
 	Relation	rel = relation_open(table->relid, NoLock);
 	const char *name = get_rel_name(table->target);
 
 	/* a query's result does not tell which columns may be null */
-	described.desc = CreateTupleDescCopy(desc);
-	for (int i = 0; i < desc->natts; i++)
+	described.desc = CreateTemplateTupleDesc(natts);
+	for (int i = 0; i < natts; i++)
 	{
 		Form_pg_attribute att = TupleDescAttr(described.desc, i);
-		AttrNumber	attnum = get_attnum(table->relid, NameStr(att->attname));
+		AttrNumber	attnum;
+
+		TupleDescCopyEntry(described.desc, i + 1, desc, i + 1);
+		attnum = get_attnum(table->relid, NameStr(att->attname));
 
 		if (attnum > 0)
 			att->attnotnull = TupleDescAttr(RelationGetDescr(rel), attnum - 1)->attnotnull;
@@ -321,6 +329,25 @@ append_row(CdcRowEncoder *encoder, const CdcRow *row, bool with_key)
 }
 
 /*
+ * When the row was committed, if the server still knows, and never later than
+ * the scan's own stamp.  The number of an old transaction is not looked at
+ * closer: as pg_xact_commit_timestamp(xmin) it may tell of a later one with
+ * the same number.
+ */
+static CdcHlc
+commit_stamp(TransactionId xmin, CdcHlc t0)
+{
+	TimestampTz when;
+	CdcHlc		stamp = {0, 0};
+
+	if (!TransactionIdIsNormal(xmin) ||
+		!TransactionIdGetCommitTsData(xmin, &when, NULL))
+		return t0;
+	stamp.wall = cdc_hlc_wall(when);
+	return cdc_hlc_cmp(stamp, t0) < 0 ? stamp : t0;
+}
+
+/*
  * Reads one chunk in the current transaction and sends its rows.  Returns
  * the number of rows read.
  */
@@ -342,7 +369,7 @@ read_chunk(ScanTable *table, const ScanFeed *feed, const char *topic,
 
 	row_cxt = AllocSetContextCreate(CurrentMemoryContext, "cdc_sink scan row",
 									ALLOCSET_DEFAULT_SIZES);
-	plan = SPI_prepare_cursor(chunk_query(table, one_chunk), nargs,
+	plan = SPI_prepare_cursor(chunk_query(table, one_chunk, feed->commit_times), nargs,
 							  table->keytypes,
 							  CURSOR_OPT_NO_SCROLL | CURSOR_OPT_FAST_PLAN);
 	if (plan == NULL)
@@ -362,7 +389,8 @@ read_chunk(ScanTable *table, const ScanFeed *feed, const char *topic,
 		if (encoder == NULL)
 		{
 			keyatts = key_positions(table, desc);
-			encoder = make_encoder(table, desc, keyatts, topic, &feed->encode);
+			encoder = make_encoder(table, desc, feed->commit_times ? desc->natts - 1 : desc->natts,
+								   keyatts, topic, &feed->encode);
 			with_key = feed->has_keys && !cdc_encoder_key_is_identity(encoder);
 			row.values = values = palloc(sizeof(Datum) * (desc->natts + 1));
 			row.nulls = nulls = palloc(sizeof(bool) * (desc->natts + 1));
@@ -372,6 +400,8 @@ read_chunk(ScanTable *table, const ScanFeed *feed, const char *topic,
 			MemoryContext old = MemoryContextSwitchTo(row_cxt);
 
 			heap_deform_tuple(SPI_tuptable->vals[i], desc, values, nulls);
+			if (feed->commit_times)
+				row.mvcc = commit_stamp(DatumGetTransactionId(values[desc->natts - 1]), t0);
 			append_row(encoder, &row, with_key);
 			MemoryContextSwitchTo(old);
 
@@ -403,6 +433,7 @@ scan_tables(const CdcScanHeader *header, const CdcDefinition *def,
 	options = cdc_options_parse(cdc_options_from_strings(def->noptions, def->options));
 	feed.encode = cdc_effective_encode(ops, options, def->job_id);
 	feed.has_keys = cdc_sink_has_keys(ops);
+	feed.commit_times = feed.encode.mvcc_timestamp && track_commit_timestamp;
 
 	for (int i = 0; i < header->nitems; i++)
 	{

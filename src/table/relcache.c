@@ -208,6 +208,21 @@ make_encoder(CdcTable *table, Relation rel, CdcSubscriber *sub)
 	return cdc_encoder_create(table->cxt, &described, hooks->encode_options(sub));
 }
 
+/* Does the table still have what the feed's options ask of it? */
+static const char *
+find_unfit(CdcTable *table, const CdcEncodeOptions *encode)
+{
+	const char *missing = cdc_encode_missing_column(table->desc, encode);
+
+	if (missing != NULL)
+		return psprintf("required column %s not present on table %s",
+						missing, table->name);
+	if (encode->diff && table->identity != CDC_IDENTITY_FULL)
+		return psprintf("option diff needs REPLICA IDENTITY FULL on table \"%s\"",
+						table->name);
+	return NULL;
+}
+
 /* Fills what depends on the relation's definition; subs are set already. */
 static void
 build_entry(CdcTable *table, Relation rel)
@@ -249,6 +264,7 @@ build_entry(CdcTable *table, Relation rel)
 
 		sub->topic = hooks->topic(sub, columns);
 		sub->encoder = make_encoder(table, rel, sub);
+		sub->unfit = find_unfit(table, hooks->encode_options(sub));
 	}
 	pfree(columns);
 	MemoryContextSwitchTo(outer);

@@ -23,6 +23,8 @@ typedef struct CdcSubscriber
 	int			target;			/* index in the feed's definition */
 	CdcTopic   *topic;			/* of the current schema version */
 	CdcRowEncoder *encoder;
+	const char *unfit;			/* why the feed cannot send its rows, NULL: it
+								 * can */
 } CdcSubscriber;
 
 typedef struct CdcTable

@@ -113,27 +113,6 @@ stream_begin(ReorderBufferTXN *txn)
 	cdc_tables_watch_changes();
 }
 
-/*
- * Starts the message of a row for one feed.  False: it is in the queue
- * already.
- */
-static inline bool
-begin_row(CdcSubscriber *sub, ReorderBufferTXN *txn, CdcRow *row,
-		  const CdcBuf *identity)
-{
-	CdcFeed    *feed = sub->feed;
-
-	if (!touch(feed, txn))
-		return false;
-	if (feed->scan != NULL)
-		cdc_scan_record(feed, sub->target, identity->data, identity->len);
-	if (!cdc_feed_begin_row(feed, txn))
-		return false;
-	row->updated = row->mvcc = feed->txn_hlc;
-	row->seq = feed->txn_rows;
-	return true;
-}
-
 /* Encodes one message into the feed's open batch. */
 static inline void
 put_message(CdcSubscriber *sub, const CdcRow *row, const CdcBuf *identity)
@@ -152,6 +131,57 @@ put_message(CdcSubscriber *sub, const CdcRow *row, const CdcBuf *identity)
 	if (unlikely(feed->encode.txn))
 		cdc_feed_hold(feed, batch, parts.last_at == 0 ? 0 :
 					  cdc_msg_value(batch, msg) + parts.last_at - batch->buf.data, 0);
+}
+
+/*
+ * With "diff" the first event of a key that a scan has not sent yet, and now
+ * never will, is preceded by the row as the scan would have sent it: the old
+ * row, since nobody has touched the key after the scan's commit.  These
+ * messages do not count as rows of the transaction: when its beginning is
+ * stepped over later, the key is known.
+ */
+static void
+put_old_images(CdcSubscriber *sub, const CdcRow *row, const CdcBuf *identity,
+			   const CdcHlc *stamps, int n)
+{
+	CdcRow		image = {0};
+
+	if (row->old_values == NULL || !row->old_full)
+		return;
+	image.op = 'r';
+	image.values = row->old_values;
+	image.nulls = row->old_nulls;
+	for (int i = 0; i < n; i++)
+	{
+		image.updated = image.mvcc = stamps[i];
+		put_message(sub, &image, identity);
+	}
+}
+
+/*
+ * Starts the message of a row for one feed.  False: it is in the queue
+ * already.
+ */
+static inline bool
+begin_row(CdcSubscriber *sub, ReorderBufferTXN *txn, CdcRow *row,
+		  const CdcBuf *identity)
+{
+	CdcFeed    *feed = sub->feed;
+	CdcHlc	   *stamps = NULL;
+	int			unsent = 0;
+
+	if (!touch(feed, txn))
+		return false;
+	if (unlikely(feed->scan != NULL))
+		unsent = cdc_scan_record(feed, sub->target, identity->data, identity->len,
+								 feed->encode.diff ? &stamps : NULL);
+	if (!cdc_feed_begin_row(feed, txn))
+		return false;
+	if (unlikely(stamps != NULL))
+		put_old_images(sub, row, identity, stamps, unsent);
+	row->updated = row->mvcc = feed->txn_hlc;
+	row->seq = feed->txn_rows;
+	return true;
 }
 
 /* Appends one message. */
@@ -315,6 +345,14 @@ watched_change(CdcTable *table, ReorderBufferTXN *txn, Relation rel,
 
 		if (!cdc_feed_takes(feed, txn))
 			continue;
+		if (unlikely(sub->unfit != NULL))
+		{
+			if (!touch(feed, txn))
+				continue;
+			cdc_feed_end(feed, "%s", sub->unfit);
+			stop_before(feed);
+			continue;
+		}
 		if (table->nkeys == 0)
 		{
 			cdc_feed_end(feed, "table \"%s\" has neither a primary key nor another replica identity any more",
