@@ -120,6 +120,16 @@ ALTER TABLE cdc_sink.checkpoint ENABLE ROW LEVEL SECURITY;
 ALTER TABLE cdc_sink.shape ENABLE ROW LEVEL SECURITY;
 ALTER TABLE cdc_sink.dead_letter ENABLE ROW LEVEL SECURITY;
 
+-- Sinks as foreign servers, with their secrets in user mappings.
+CREATE FUNCTION cdc_sink.fdw_validator(options text[], catalog oid)
+RETURNS void
+LANGUAGE C STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'cdc_fdw_validator';
+
+CREATE FOREIGN DATA WRAPPER cdc_sink VALIDATOR cdc_sink.fdw_validator;
+
+COMMENT ON FOREIGN DATA WRAPPER cdc_sink IS
+	'sinks of changefeeds: INTO ''external://server''';
+
 -- What the workers tell of the feeds of this database; no rows without them.
 CREATE FUNCTION cdc_sink.feed_stats(
 	OUT job_id bigint, OUT messages bigint, OUT bytes bigint,

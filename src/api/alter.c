@@ -16,8 +16,10 @@
 #include "access/xact.h"
 #include "api/changefeed.h"
 #include "api/hide.h"
+#include "api/place.h"
 #include "api/start.h"
 #include "base/shmem.h"
+#include "catalog/external.h"
 #include "catalog/namespace.h"
 #include "catalog/options.h"
 #include "catalog/rows.h"
@@ -267,18 +269,8 @@ check_alterable(Alter *alter, const char *name)
 }
 
 static void
-set_sink(Alter *alter, const char *sink)
+check_sink_type(const Alter *alter, const CdcSinkOps *ops, const CdcUri *uri)
 {
-	CdcUri	   *uri;
-	const CdcSinkOps *ops;
-
-	if (sink == NULL || sink[0] == '\0')
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("option \"sink\" requires a value")));
-	uri = cdc_uri_parse(sink);
-	cdc_check_restriction(uri);
-	ops = cdc_sink_lookup(uri->scheme);
 	if (ops != alter->ops)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -286,6 +278,20 @@ set_sink(Alter *alter, const char *sink)
 						ops ? ops->name : uri->scheme, alter->ops->name),
 				 errdetail("Altering the sink type of a changefeed is disallowed."),
 				 errhint("Create a new changefeed instead.")));
+}
+
+static void
+set_sink(Alter *alter, const char *sink)
+{
+	CdcUri	   *uri;
+
+	if (sink == NULL || sink[0] == '\0')
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("option \"sink\" requires a value")));
+	uri = cdc_uri_parse(sink);
+	if (!cdc_uri_is_external(uri))
+		check_sink_type(alter, cdc_sink_lookup(uri->scheme), uri);
 	alter->sink = pstrdup(sink);
 	alter->new_sink = true;
 }
@@ -344,6 +350,20 @@ topic_text(const Alter *alter, const char *prefix, const char *base)
 	return topic;
 }
 
+/* URI of the sink so far, as far as it can be told of an external one. */
+static CdcUri *
+former_uri(const Alter *alter)
+{
+	CdcUri	   *uri = cdc_uri_parse(alter->base.sink_uri);
+	CdcExternalError error;
+	CdcExternal *external;
+
+	if (!cdc_uri_is_external(uri))
+		return uri;
+	external = cdc_external_resolve(uri, alter->base.owner, &error);
+	return external == NULL ? uri : cdc_uri_parse(external->uri);
+}
+
 /*
  * Topics of tables that stay keep their names, whatever the tables are
  * called by now; of another sink's URI they take prefix and topic_name.
@@ -351,7 +371,7 @@ topic_text(const Alter *alter, const char *prefix, const char *base)
 static void
 move_topics(Alter *alter, const CdcUri *uri)
 {
-	CdcUri	   *former = cdc_uri_parse(alter->base.sink_uri);
+	CdcUri	   *former = former_uri(alter);
 	const char *prefix = cdc_uri_param(uri, "topic_prefix");
 	const char *name = cdc_uri_param(uri, "topic_name");
 	const char *old_prefix = topic_text(alter, cdc_uri_param(former, "topic_prefix"), "");
@@ -421,14 +441,14 @@ start_from_base(Alter *alter)
 
 /* Counts of partitions that keys were spread over so far stay. */
 static void
-try_sink(Alter *alter)
+try_sink(Alter *alter, const CdcPlace *place)
 {
 	CdcDefinition *def = &alter->def;
 	int		   *partitions = palloc(sizeof(int) * Max(alter->nkept, 1));
 
 	for (int i = 0; i < alter->nkept; i++)
 		partitions[i] = def->targets[i].partitions;
-	cdc_probe_sink(def, alter->sink);
+	cdc_probe_sink(def, place->uri_text);
 	for (int i = 0; i < alter->nkept && !alter->new_sink; i++)
 		def->targets[i].partitions = partitions[i];
 }
@@ -439,7 +459,7 @@ finish(Alter *alter, bool at_position)
 {
 	CdcDefinition *def = &alter->def;
 	CdcOptions *options = cdc_options_parse(alter->pairs);
-	CdcUri	   *uri = cdc_uri_parse(alter->sink);
+	CdcPlace   *place;
 	CdcCatalogUser user;
 	StringInfoData description;
 	char	   *with;
@@ -453,16 +473,16 @@ finish(Alter *alter, bool at_position)
 				 errmsg("cannot drop all targets"),
 				 errhint("Use CANCEL JOB " INT64_FORMAT " to end the changefeed.",
 						 def->job_id)));
-	cdc_sink_check_options(alter->ops, options);
-	alter->ops->check(uri, options);
+	place = cdc_place_check(alter->sink, alter->new_sink, alter->base.owner, options);
+	check_sink_type(alter, place->ops, place->uri);
 	cdc_targets_check_options(def->targets, def->ntargets, options);
 
 	if (alter->new_sink)
-		move_topics(alter, uri);
+		move_topics(alter, place->uri);
 	cdc_options_notices(options);
 	cdc_targets_set_topics(def->targets, def->ntargets, alter->nkept,
-						   cdc_uri_param(uri, "topic_prefix"),
-						   cdc_uri_param(uri, "topic_name"),
+						   cdc_uri_param(place->uri, "topic_prefix"),
+						   cdc_uri_param(place->uri, "topic_name"),
 						   options->full_table_name, alter->ops->sanitises_topics);
 	def->sink = cdc_uri_redact(alter->sink);
 	def->options = cdc_options_to_strings(options, &def->noptions);
@@ -473,7 +493,7 @@ finish(Alter *alter, bool at_position)
 
 	if (alter->ops->probe != NULL &&
 		(alter->new_sink || alter->new_sink_options || def->ntargets > alter->nkept))
-		try_sink(alter);
+		try_sink(alter, place);
 	if (alter->ops->has_topics)
 		cdc_notice_topics(def, alter->new_sink ? 0 : alter->nkept);
 

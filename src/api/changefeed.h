@@ -20,9 +20,6 @@
 /* "changefeed will emit to topic ...", for targets from "first" on. */
 extern void cdc_notice_topics(const CdcDefinition *def, int first);
 
-/* Raises 42501 if the user may not send anything there. */
-extern void cdc_check_restriction(const CdcUri *uri);
-
 /* Reads a job; raises if there is none or if it is not the user's. */
 extern void cdc_look_up_job(int64 job_id, bool to_manage, CdcJobLook *look);
 

@@ -17,8 +17,8 @@
 #include "access/xlog_internal.h"
 #include "api/changefeed.h"
 #include "api/hide.h"
+#include "api/place.h"
 #include "api/start.h"
-#include "base/guc.h"
 #include "base/shmem.h"
 #include "catalog/job.h"
 #include "catalog/options.h"
@@ -97,20 +97,6 @@ cdc_notice_topics(const CdcDefinition *def, int first)
 	}
 }
 
-/* See cdc_sink.restrict_sinks. */
-void
-cdc_check_restriction(const CdcUri *uri)
-{
-	if (cdc_restrict_sinks != CDC_RESTRICT_EXTERNAL || superuser() ||
-		strcmp(uri->scheme, "external") == 0)
-		return;
-	ereport(ERROR,
-			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-			 errmsg("changefeeds of users can only be used with external connection sinks"),
-			 errdetail("The setting cdc_sink.restrict_sinks is \"external\"."),
-			 errhint("Name a foreign server that you have USAGE on: INTO 'external://server'.")));
-}
-
 static void
 refuse_sinkless(void)
 {
@@ -147,7 +133,7 @@ static int64
 create_changefeed(List *names, const char *sink, List *pairs)
 {
 	CdcOptions *options;
-	CdcUri	   *uri;
+	CdcPlace   *place;
 	const CdcSinkOps *ops;
 	CdcDefinition def;
 	CdcCatalogUser user;
@@ -171,16 +157,8 @@ create_changefeed(List *names, const char *sink, List *pairs)
 	for (int i = 0; i < def.ntargets; i++)
 		def.targets[i].scan = options->initial_scan != CDC_SCAN_NO;
 
-	uri = cdc_uri_parse(sink);
-	cdc_check_restriction(uri);
-	ops = cdc_sink_lookup(uri->scheme);
-	if (ops == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("unsupported sink: %s", uri->scheme),
-				 errhint("Supported are kafka, s3, webhook-https, file, nodelocal and null.")));
-	cdc_sink_check_options(ops, options);
-	ops->check(uri, options);
+	place = cdc_place_check(sink, true, def.owner, options);
+	ops = place->ops;
 	cdc_targets_check_options(def.targets, def.ntargets, options);
 
 	def.sink = cdc_uri_redact(sink);
@@ -188,13 +166,13 @@ create_changefeed(List *names, const char *sink, List *pairs)
 	def.options = cdc_options_to_strings(options, &def.noptions);
 	secrets = cdc_options_secrets(options, &nsecrets);
 	cdc_targets_set_topics(def.targets, def.ntargets, 0,
-						   cdc_uri_param(uri, "topic_prefix"),
-						   cdc_uri_param(uri, "topic_name"),
+						   cdc_uri_param(place->uri, "topic_prefix"),
+						   cdc_uri_param(place->uri, "topic_name"),
 						   options->full_table_name, ops->sanitises_topics);
 	description = describe(names, def.sink, options);
 
 	if (ops->probe != NULL)
-		cdc_probe_sink(&def, sink);
+		cdc_probe_sink(&def, place->uri_text);
 	(void) cdc_start_request(options->initial_scan != CDC_SCAN_NO);
 	cdc_options_notices(options);
 	if (ops->has_topics)

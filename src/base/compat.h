@@ -14,6 +14,7 @@
 #include "access/xlog.h"
 #include "access/xlogutils.h"
 #include "catalog/pg_database.h"
+#include "catalog/pg_foreign_server.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "replication/logical.h"
@@ -32,6 +33,18 @@
 #if PG_VERSION_NUM < 130000
 #error "cdc_sink needs PostgreSQL 13 or newer"
 #endif
+
+/* pg_foreign_server_aclcheck: object_aclcheck since 16. */
+static inline bool
+cdc_compat_may_use_server(Oid serverid, Oid roleid)
+{
+#if PG_VERSION_NUM >= 160000
+	return object_aclcheck(ForeignServerRelationId, serverid, roleid,
+						   ACL_USAGE) == ACLCHECK_OK;
+#else
+	return pg_foreign_server_aclcheck(serverid, roleid, ACL_USAGE) == ACLCHECK_OK;
+#endif
+}
 
 /* ReplicationSlotCreate: two_phase since 14, failover and synced since 17. */
 static inline void

@@ -570,6 +570,7 @@ cdc_options_parse(List *pairs)
 		const CdcOptionSpec *spec;
 
 		*pair = *(CdcOptionPair *) lfirst(lc);
+		pair->external = false;
 		spec = cdc_option_find(pair->name);
 		if (spec == NULL)
 			cdc_option_unknown(pair->name);
@@ -690,6 +691,7 @@ cdc_options_from_strings(int n, char **strings)
 		CdcOptionPair *pair = palloc(sizeof(CdcOptionPair));
 		size_t		len = strcspn(strings[i], "=");
 
+		pair->external = false;
 		pair->name = pnstrdup(strings[i], len);
 		pair->value = strings[i][len] == '=' ? pstrdup(strings[i] + len + 1) : NULL;
 		pairs = lappend(pairs, pair);
@@ -729,6 +731,8 @@ cdc_options_to_strings(const CdcOptions *options, int *n)
 	{
 		CdcOptionPair *pair = lfirst(lc);
 
+		if (pair->external)
+			continue;
 		strings[(*n)++] = pair->value ?
 			psprintf("%s=%s", pair->name,
 					 is_secret(pair) ? REDACTED : pair->value) :
@@ -748,7 +752,7 @@ cdc_options_secrets(const CdcOptions *options, int *n)
 	{
 		CdcOptionPair *pair = lfirst(lc);
 
-		if (is_secret(pair))
+		if (is_secret(pair) && !pair->external)
 			strings[(*n)++] = psprintf("%s=%s", pair->name, pair->value);
 	}
 	return strings;
@@ -775,6 +779,28 @@ cdc_options_add_secrets(CdcOptions *options, int n, char **strings)
 	set_secrets(options);
 }
 
+void
+cdc_options_set_external(CdcOptions *options, int n, char **strings)
+{
+	ListCell   *lc;
+
+	foreach(lc, options->pairs)
+	{
+		if (((CdcOptionPair *) lfirst(lc))->external)
+			options->pairs = foreach_delete_current(options->pairs, lc);
+	}
+	foreach(lc, cdc_options_from_strings(n, strings))
+	{
+		CdcOptionPair *pair = lfirst(lc);
+
+		if (given(options->pairs, pair->name) != NULL)
+			continue;
+		pair->external = true;
+		options->pairs = lappend(options->pairs, pair);
+	}
+	set_secrets(options);
+}
+
 char *
 cdc_options_describe(const CdcOptions *options)
 {
@@ -788,6 +814,8 @@ cdc_options_describe(const CdcOptions *options)
 		const CdcOptionSpec *spec = cdc_option_find(pair->name);
 		const char *value = pair->value;
 
+		if (pair->external)
+			continue;
 		appendStringInfo(&text, "%s%s", text.len > 0 ? ", " : "", pair->name);
 		if (value == NULL)
 			continue;

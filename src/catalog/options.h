@@ -18,6 +18,7 @@ typedef struct CdcOptionPair
 {
 	char	   *name;			/* folded to lower case unless quoted */
 	char	   *value;			/* NULL: none given */
+	bool		external;		/* out of a user mapping */
 } CdcOptionPair;
 
 typedef enum CdcInitialScan
@@ -108,6 +109,15 @@ extern void cdc_options_add_secrets(CdcOptions *options, int n, char **strings);
 
 /* Raises 22023 unless there is an option of this name. */
 extern void cdc_option_check_name(const char *name);
+
+/*
+ * Options that the user mapping of an external sink gives, as
+ * cdc_options_secrets() has them: in force unless the feed has its own, and
+ * no part of any text above or below.  Replaces those of an earlier call, whose
+ * memory may go afterwards.
+ */
+extern void cdc_options_set_external(CdcOptions *options, int n,
+									 char **strings);
 
 /* "envelope = 'wrapped', updated": sorted, secrets redacted, or "". */
 extern char *cdc_options_describe(const CdcOptions *options);

@@ -61,6 +61,8 @@ cdc_feed_adopt(CdcFeed *feed, const CdcDefinition *def, XLogRecPtr lsn, CdcHlc h
 		return;
 	}
 	feed->uri = NULL;
+	feed->has_secrets = false;
+	feed->place_text = NULL;
 	feed->finished = false;
 	feed->check_lsn = InvalidXLogRecPtr;
 

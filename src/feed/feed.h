@@ -31,6 +31,7 @@
 #include "table/relcache.h"
 
 struct CdcScan;
+typedef struct CdcFeedPlace CdcFeedPlace;
 
 typedef enum CdcFeedMode
 {
@@ -55,6 +56,13 @@ typedef struct CdcFeed
 	CdcOptions *options;
 	CdcEncodeOptions encode;
 	CdcUri	   *uri;			/* with secrets, NULL until known */
+	bool		has_secrets;	/* options, and "uri" unless external, are those
+								 * of the definition */
+
+	/* What an external sink stands for; see worker/external.c. */
+	MemoryContext place_cxt;	/* of uri, and of options out of a mapping */
+	char	   *place_text;		/* all that it follows from, NULL: not known */
+	CdcFeedPlace *next_place;	/* to be taken after the visit under way */
 	const CdcSinkOps *ops;
 	CdcTopic  **topics;			/* all, grows with schema versions */
 	int			ntopics;

@@ -210,16 +210,12 @@ open_sink_if_due(CdcFeed *feed, TimestampTz now)
 	}
 }
 
-/* A sink that cannot go on is replaced; the feed is decoded again. */
+/* Closes the sink; what it has not acknowledged is decoded again. */
 static void
-replace_sink(CdcFeed *feed, TimestampTz now)
+close_for_replay(CdcFeed *feed, TimestampTz open_at)
 {
-	int			delay = Min(500 << Min(feed->sink_failures, 6), SINK_BACKOFF_MAX_MS);
-
-	cdc_feed_trouble(feed, feed->sink->error);
 	cdc_feed_disconnect(feed);
-	feed->sink_failures++;
-	feed->sink_open_at = TimestampTzPlusMilliseconds(now, delay);
+	feed->sink_open_at = open_at;
 	if (feed->mode == CDC_FEED_ENDING)
 	{
 		feed->end_error[0] = '\0';	/* its end is decoded again */
@@ -229,6 +225,28 @@ replace_sink(CdcFeed *feed, TimestampTz now)
 	}
 	feed->mode = CDC_FEED_DETACHED;
 	feed->rewind_at = feed->sink_open_at;
+}
+
+void
+lane_reopen_sink(CdcFeed *feed)
+{
+	if (feed->sink == NULL)
+		return;
+	cdc_feed_pump(feed);		/* acks that are here already */
+	if (feed->mode == CDC_FEED_ENDING && dlist_is_empty(&feed->queue) && !feed->over)
+		return;					/* has come to its end without it */
+	close_for_replay(feed, 0);
+}
+
+/* A sink that cannot go on is replaced; the feed is decoded again. */
+static void
+replace_sink(CdcFeed *feed, TimestampTz now)
+{
+	int			delay = Min(500 << Min(feed->sink_failures, 6), SINK_BACKOFF_MAX_MS);
+
+	cdc_feed_trouble(feed, feed->sink->error);
+	feed->sink_failures++;
+	close_for_replay(feed, TimestampTzPlusMilliseconds(now, delay));
 }
 
 /* A message that the sink can never take. */
@@ -656,6 +674,21 @@ resolve_deferred(void)
 		dlist_container(CdcFeed, node, iter.cur)->deferred_bytes = 0;
 }
 
+/* A host that may no longer be connected to is noticed at the next opening. */
+static void
+reload_settings(void)
+{
+	char	   *hosts = pstrdup(cdc_allowed_sink_hosts);
+	dlist_iter	iter;
+
+	ConfigReloadPending = false;
+	ProcessConfigFile(PGC_SIGHUP);
+	if (strcmp(hosts, cdc_allowed_sink_hosts) == 0)
+		return;
+	dlist_foreach(iter, &lane.feeds)
+		lane_reopen_sink(dlist_container(CdcFeed, node, iter.cur));
+}
+
 static void
 lane_loop(void)
 {
@@ -669,10 +702,7 @@ lane_loop(void)
 		MemoryContextSwitchTo(lane.turn_cxt);
 		CHECK_FOR_INTERRUPTS();
 		if (ConfigReloadPending)
-		{
-			ConfigReloadPending = false;
-			ProcessConfigFile(PGC_SIGHUP);
-		}
+			reload_settings();
 		now = GetCurrentTimestamp();
 
 		if (visit_is_due(now))

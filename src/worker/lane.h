@@ -42,6 +42,17 @@ extern void lane_pump_all(void);
 extern void lane_honour_stops(ReorderBufferTXN *txn);
 extern void lane_wait_for_room(CdcFeed *feed, ReorderBufferTXN *txn);
 
+/*
+ * Closes a feed's sink, to be opened anew; what it has not acknowledged is
+ * decoded again.  Between two transactions only.
+ */
+extern void lane_reopen_sink(CdcFeed *feed);
+
+/* external.c: external sinks; resolved in a visit, taken over after it. */
+extern bool lane_has_external_sink(const CdcFeed *feed);
+extern void lane_resolve_place(CdcFeed *feed, Oid owner);
+extern void lane_take_place(CdcFeed *feed);
+
 /* stream.c: what is decoded, from core's callbacks to the feeds. */
 extern void stream_init(void);
 

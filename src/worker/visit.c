@@ -411,7 +411,7 @@ store_start(CdcFeed *feed)
 	CdcCheckpoint cp = feed->durable;
 	CdcJobStatus status;
 
-	if (feed->mode == CDC_FEED_WAITING || feed->uri == NULL)
+	if (feed->mode == CDC_FEED_WAITING || !feed->has_secrets)
 		return;
 	if (cp.resume_lsn != InvalidXLogRecPtr)
 	{
@@ -537,7 +537,9 @@ take_secrets(CdcFeed *feed, CdcJob *job)
 	}
 	old = MemoryContextSwitchTo(feed->cxt);
 	cdc_options_add_secrets(feed->options, job->nsecrets, job->secrets);
-	feed->uri = cdc_uri_parse(job->sink_uri);
+	if (!lane_has_external_sink(feed))
+		feed->uri = cdc_uri_parse(job->sink_uri);
+	feed->has_secrets = true;
 	MemoryContextSwitchTo(old);
 }
 
@@ -575,8 +577,10 @@ visit_job(CdcJob *job)
 		(feed->durable.resume_lsn != InvalidXLogRecPtr &&
 		 feed->durable.version < job->definition->version))
 		adopt_at_rest(feed, job->definition);
-	if (feed->uri == NULL)
+	if (!feed->has_secrets)
 		take_secrets(feed, job);
+	if (feed->has_secrets && job->owner_exists && lane_has_external_sink(feed))
+		lane_resolve_place(feed, job->owner);
 
 	feed->status = job->status;
 	begin_unseen(feed);
@@ -643,6 +647,8 @@ visit_catalog(void)
 	dlist_foreach_modify(iter, &lane.feeds)
 	{
 		CdcFeed    *feed = dlist_container(CdcFeed, node, iter.cur);
+
+		lane_take_place(feed);
 
 		/*
 		 * Over, or never to be: unless its creation is decoded already and

@@ -1,0 +1,164 @@
+/*-------------------------------------------------------------------------
+ * place.c
+ *		From the text behind INTO to a sink that the user may have, and the
+ *		validator of the foreign-data wrapper cdc_sink.
+ *
+ * Whoever has USAGE on a foreign server needs no other right on its sink:
+ * what the server may lead to (files anywhere, the server's own credentials)
+ * is decided by the rights of the server's owner.
+ *
+ * Runs: user backends, as the user.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/reloptions.h"
+#include "api/place.h"
+#include "api/hide.h"
+#include "base/guc.h"
+#include "catalog/external.h"
+#include "catalog/pg_attribute.h"
+#include "catalog/pg_foreign_data_wrapper.h"
+#include "catalog/pg_foreign_server.h"
+#include "catalog/pg_foreign_table.h"
+#include "catalog/pg_user_mapping.h"
+#include "commands/defrem.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "nodes/parsenodes.h"
+
+extern PGDLLEXPORT Datum cdc_fdw_validator(PG_FUNCTION_ARGS);
+
+PG_FUNCTION_INFO_V1(cdc_fdw_validator);
+
+/* May the user send anything there?  See cdc_sink.restrict_sinks. */
+static void
+check_restriction(void)
+{
+	if (cdc_restrict_sinks != CDC_RESTRICT_EXTERNAL || superuser())
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("changefeeds of users can only be used with external connection sinks"),
+			 errdetail("The setting cdc_sink.restrict_sinks is \"external\"."),
+			 errhint("Name a foreign server that you have USAGE on: INTO 'external://server'.")));
+}
+
+/* Checks with the rights of a role; an ERROR gives them back by itself. */
+static void
+check_as(Oid role, const CdcSinkOps *ops, const CdcUri *uri,
+		 const CdcOptions *options)
+{
+	Oid			user;
+	int			sec_context;
+
+	GetUserIdAndSecContext(&user, &sec_context);
+	SetUserIdAndSecContext(role, sec_context | SECURITY_LOCAL_USERID_CHANGE);
+	ops->check(uri, options);
+	SetUserIdAndSecContext(user, sec_context);
+}
+
+CdcPlace *
+cdc_place_check(const char *sink, bool is_new, Oid owner, CdcOptions *options)
+{
+	CdcPlace   *place = palloc0(sizeof(CdcPlace));
+	CdcUri	   *uri = cdc_uri_parse(sink);
+	Oid			responsible = GetUserId();
+
+	place->uri_text = pstrdup(sink);
+	place->uri = uri;
+	if (cdc_uri_is_external(uri))
+	{
+		CdcExternalError error;
+		CdcExternal *external = cdc_external_resolve(uri, owner, &error);
+
+		if (external == NULL)
+			ereport(ERROR,
+					(errcode(error.code),
+					 errmsg("%s", error.message),
+					 error.hint ? errhint("%s", error.hint) : 0));
+		responsible = external->responsible;
+		place->uri_text = external->uri;
+		place->uri = cdc_uri_parse(external->uri);
+		cdc_options_set_external(options, external->nsecrets, external->secrets);
+	}
+	else if (is_new)
+		check_restriction();
+
+	place->ops = cdc_sink_lookup(place->uri->scheme);
+	if (place->ops == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("unsupported sink: %s", place->uri->scheme),
+				 errhint("Supported are kafka, s3, webhook-https, file, nodelocal, external and null.")));
+	cdc_sink_check_options(place->ops, options);
+	check_as(responsible, place->ops, place->uri, options);
+	return place;
+}
+
+/* ------------------------------------------------------------------------
+ * The foreign-data wrapper
+ * ------------------------------------------------------------------------
+ */
+
+/* A URI hides its own secrets, of what is unknown nothing is shown. */
+static void
+hide_values(List *options)
+{
+	ListCell   *lc;
+
+	foreach(lc, options)
+	{
+		DefElem    *def = lfirst(lc);
+		const CdcServerOption *option = cdc_server_option_find(def->defname);
+
+		if (strcmp(def->defname, "uri") == 0)
+			cdc_hide_sink(defGetString(def));
+		else if (option == NULL || !(option->where & CDC_IN_SERVER))
+			cdc_hide_value(defGetString(def));
+	}
+}
+
+Datum
+cdc_fdw_validator(PG_FUNCTION_ARGS)
+{
+	CdcHide		hide;
+	List	   *options;
+	Oid			catalog = PG_GETARG_OID(1);
+
+	cdc_hide_begin(&hide);
+	options = untransformRelOptions(PG_GETARG_DATUM(0));
+	hide_values(options);
+	cdc_hide_known(&hide);
+
+	if (catalog == ForeignServerRelationId)
+	{
+		ListCell   *lc;
+
+		cdc_server_options_check(options, CDC_IN_SERVER);
+		foreach(lc, options)
+		{
+			DefElem    *def = lfirst(lc);
+			CdcUri	   *uri;
+
+			if (strcmp(def->defname, "uri") != 0)
+				continue;
+			uri = cdc_uri_parse(defGetString(def));
+			if (cdc_sink_lookup(uri->scheme) == NULL)
+				ereport(ERROR,
+						(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						 errmsg("unsupported sink: %s", uri->scheme)));
+		}
+	}
+	else if (catalog == UserMappingRelationId)
+		cdc_server_options_check(options, CDC_IN_MAPPING);
+	else if (catalog == ForeignTableRelationId || catalog == AttributeRelationId)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("foreign-data wrapper cdc_sink has no foreign tables"),
+				 errhint("Its servers are sinks of changefeeds: CREATE CHANGEFEED ... INTO 'external://server'.")));
+	else
+		cdc_server_options_check(options, 0);
+	cdc_hide_end(&hide);
+	PG_RETURN_VOID();
+}
