@@ -53,6 +53,9 @@ CREATE TABLE cdc_sink.definition (
 	shapes text[] NOT NULL,
 	sink_type text NOT NULL,		-- kafka, file, ...: never changes
 	scans boolean[] NOT NULL,		-- read where the version takes effect
+	ruled boolean[] NOT NULL,		-- meant by a rule, not by name
+	columns text[] NOT NULL,		-- '': all of the table, or '1 3'
+	rules text[] NOT NULL,			-- 'all', 'schema <oid>', ...
 	PRIMARY KEY (job_id, version)
 );
 
@@ -98,6 +101,20 @@ CREATE TABLE cdc_sink.shape (
 	PRIMARY KEY (job_id, relid)
 );
 
+/*
+ * Tables that joined or left a feed by rule since its definition, as of the
+ * checkpoint.
+ */
+CREATE TABLE cdc_sink.member (
+	job_id bigint NOT NULL,
+	relid oid NOT NULL,
+	joined boolean NOT NULL,		-- or left
+	name text NOT NULL,
+	topic text NOT NULL,
+	columns text NOT NULL,
+	PRIMARY KEY (job_id, relid)
+);
+
 -- Messages a sink can never take, with on_bad_message = 'dead_letter'.
 CREATE TABLE cdc_sink.dead_letter (
 	id bigserial PRIMARY KEY,
@@ -118,6 +135,7 @@ ALTER TABLE cdc_sink.definition ENABLE ROW LEVEL SECURITY;
 ALTER TABLE cdc_sink.secret ENABLE ROW LEVEL SECURITY;
 ALTER TABLE cdc_sink.checkpoint ENABLE ROW LEVEL SECURITY;
 ALTER TABLE cdc_sink.shape ENABLE ROW LEVEL SECURITY;
+ALTER TABLE cdc_sink.member ENABLE ROW LEVEL SECURITY;
 ALTER TABLE cdc_sink.dead_letter ENABLE ROW LEVEL SECURITY;
 
 -- Sinks as foreign servers, with their secrets in user mappings.
@@ -251,8 +269,9 @@ SELECT j.job_id,
 	END AS readable_high_water_timestamptz,
 	j.error,
 	j.sink AS sink_uri,
-	d.names AS full_table_names,
-	j.topics,
+	CASE WHEN d.by_rule THEN coalesce(m.names, '{}') ELSE d.names END AS full_table_names,
+	CASE WHEN d.by_rule AND j.topics IS NOT NULL THEN coalesce(m.topics, '')
+		ELSE j.topics END AS topics,
 	j.format,
 	nullif(f.last_error, '') AS last_error,
 	f.last_error_time,
@@ -278,8 +297,18 @@ SELECT j.job_id,
 FROM cdc_sink.job j
 	JOIN cdc_sink.checkpoint c USING (job_id)
 	-- the newest, as it was asked for, in force already or not
-	LEFT JOIN LATERAL (SELECT x.names FROM cdc_sink.definition x
+	LEFT JOIN LATERAL (SELECT x.names, x.relids, x.topics, x.rules <> '{}' AS by_rule
+		FROM cdc_sink.definition x
 		WHERE x.job_id = j.job_id ORDER BY x.version DESC LIMIT 1) d ON true
+	-- by rule: less what left, and what joined
+	LEFT JOIN LATERAL (SELECT array_agg(t.name ORDER BY t.relid) AS names,
+		string_agg(t.topic, ',' ORDER BY t.relid) AS topics
+		FROM (SELECT u.* FROM unnest(d.relids, d.names, d.topics) u(relid, name, topic)
+			WHERE NOT EXISTS (SELECT FROM cdc_sink.member x
+				WHERE x.job_id = j.job_id AND x.relid = u.relid)
+			UNION ALL SELECT x.relid, x.name, x.topic FROM cdc_sink.member x
+			WHERE x.job_id = j.job_id AND x.joined) t
+		WHERE d.by_rule) m ON d.by_rule
 	LEFT JOIN cdc_sink.feed_stats() f USING (job_id)
 	CROSS JOIN cdc_sink.lane_stats() l
 WHERE pg_has_role(j.owner, 'USAGE') OR pg_has_role('pg_monitor', 'USAGE')

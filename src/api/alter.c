@@ -19,10 +19,12 @@
 #include "api/place.h"
 #include "api/start.h"
 #include "base/shmem.h"
+#include "catalog/columns.h"
 #include "catalog/external.h"
 #include "catalog/namespace.h"
 #include "catalog/options.h"
 #include "catalog/rows.h"
+#include "catalog/rule.h"
 #include "catalog/target.h"
 #include "catalog/uri.h"
 #include "commands/dbcommands.h"
@@ -159,15 +161,35 @@ find_target(const CdcDefinition *def, Oid relid)
 	return -1;
 }
 
+/* What a changefeed by rule sends is up to the rule. */
+static void
+refuse_rules(const CdcDefinition *def, List *names)
+{
+	ListCell   *lc;
+	bool		ruled = def->nrules > 0;
+
+	foreach(lc, names)
+		ruled |= ((CdcTargetName *) lfirst(lc))->kind != CDC_TARGET_TABLE;
+	if (ruled)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("cannot alter targets of a changefeed by rule"),
+				 errhint("Change what its publication or schema holds, or create a new changefeed.")));
+}
+
 static void
 add_targets(Alter *alter, List *names, List *pairs)
 {
 	CdcDefinition *def = &alter->def;
 	bool		scan = wants_scan(alter, pairs);
+	CdcDefinition resolved = {0};
 	CdcTarget  *added;
 	int			nadded;
 
-	added = cdc_targets_resolve(names, def->owner, &nadded);
+	refuse_rules(def, names);
+	cdc_targets_resolve(names, def->owner, &resolved);
+	added = resolved.targets;
+	nadded = resolved.ntargets;
 	for (int i = 0; i < nadded; i++)
 	{
 		if (find_target(def, added[i].relid) >= 0)
@@ -209,6 +231,7 @@ drop_targets(Alter *alter, List *names)
 	CdcDefinition *def = &alter->def;
 	ListCell   *lc;
 
+	refuse_rules(def, names);
 	foreach(lc, names)
 	{
 		const CdcTargetName *name = lfirst(lc);
@@ -407,7 +430,9 @@ describe_targets(const CdcDefinition *def)
 		Oid			relid = def->targets[i].relid;
 		char	   *name = get_rel_name(relid);
 
-		appendStringInfo(&buf, "%sTABLE ", i > 0 ? ", " : "");
+		if (def->targets[i].ruled)
+			continue;
+		appendStringInfo(&buf, "%sTABLE ", buf.len > 0 ? ", " : "");
 		if (name == NULL)
 			appendStringInfoString(&buf, def->targets[i].name);
 		else
@@ -415,7 +440,11 @@ describe_targets(const CdcDefinition *def)
 							 quote_identifier(get_database_name(MyDatabaseId)),
 							 quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)),
 														name));
+		appendStringInfoString(&buf, cdc_columns_describe(relid, def->targets[i].columns));
 	}
+	if (def->nrules > 0)
+		appendStringInfo(&buf, "%s%s", buf.len > 0 ? ", " : "",
+						 cdc_rules_describe(cdc_rules_parse(def->nrules, def->rules)));
 	return buf.data;
 }
 
@@ -467,7 +496,7 @@ finish(Alter *alter, bool at_position)
 	int			nsecrets;
 	bool		new_secrets;
 
-	if (def->ntargets == 0)
+	if (def->ntargets == 0 && def->nrules == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("cannot drop all targets"),

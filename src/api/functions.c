@@ -153,7 +153,7 @@ create_changefeed(List *names, const char *sink, List *pairs)
 	memset(&def, 0, sizeof(def));
 	def.version = 1;
 	def.owner = GetUserId();
-	def.targets = cdc_targets_resolve(names, def.owner, &def.ntargets);
+	cdc_targets_resolve(names, def.owner, &def);
 	for (int i = 0; i < def.ntargets; i++)
 		def.targets[i].scan = options->initial_scan != CDC_SCAN_NO;
 
@@ -202,7 +202,7 @@ cdc_names_from_array(ArrayType *array)
 			ereport(ERROR,
 					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 					 errmsg("name of a table must not be null")));
-		names = lappend(names, cdc_parse_target(TextDatumGetCString(elems[i])));
+		names = list_concat(names, cdc_parse_target(TextDatumGetCString(elems[i])));
 	}
 	return names;
 }

@@ -11,10 +11,13 @@
 #include "postgres.h"
 
 #include "access/genam.h"
+#include "access/htup_details.h"
 #include "access/xlog.h"
 #include "access/xlogutils.h"
 #include "catalog/pg_database.h"
 #include "catalog/pg_foreign_server.h"
+#include "catalog/pg_publication.h"
+#include "catalog/pg_publication_rel.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "replication/logical.h"
@@ -29,6 +32,7 @@
 #include "utils/rel.h"
 #include "utils/acl.h"
 #include "utils/resowner.h"
+#include "utils/syscache.h"
 
 #if PG_VERSION_NUM < 130000
 #error "cdc_sink needs PostgreSQL 13 or newer"
@@ -289,6 +293,107 @@ cdc_compat_primary_key(Relation rel)
 #ifndef ATTRIBUTE_GENERATED_VIRTUAL
 #define ATTRIBUTE_GENERATED_VIRTUAL 'v'
 #endif
+
+/*
+ * Publications: schemas, row filters and column lists came with 15.  All
+ * through the system caches, so that a historic snapshot serves as well.
+ */
+static inline char *
+cdc_compat_publication_name(Oid pubid)
+{
+	HeapTuple	tuple = SearchSysCache1(PUBLICATIONOID, ObjectIdGetDatum(pubid));
+	char	   *name = NULL;
+
+	if (HeapTupleIsValid(tuple))
+	{
+		name = pstrdup(NameStr(((Form_pg_publication) GETSTRUCT(tuple))->pubname));
+		ReleaseSysCache(tuple);
+	}
+	return name;
+}
+
+/* Are inserts, updates and deletes all published? */
+static inline bool
+cdc_compat_publication_is_whole(Oid pubid)
+{
+	HeapTuple	tuple = SearchSysCache1(PUBLICATIONOID, ObjectIdGetDatum(pubid));
+	bool		whole = false;
+
+	if (HeapTupleIsValid(tuple))
+	{
+		Form_pg_publication pub = (Form_pg_publication) GETSTRUCT(tuple);
+
+		whole = pub->pubinsert && pub->pubupdate && pub->pubdelete;
+		ReleaseSysCache(tuple);
+	}
+	return whole;
+}
+
+/* Is this relation, in this schema, in the publication itself? */
+static inline bool
+cdc_compat_publishes(Oid pubid, Oid relid, Oid nspid)
+{
+	HeapTuple	tuple = SearchSysCache1(PUBLICATIONOID, ObjectIdGetDatum(pubid));
+	bool		all;
+
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	all = ((Form_pg_publication) GETSTRUCT(tuple))->puballtables;
+	ReleaseSysCache(tuple);
+	if (all || SearchSysCacheExists2(PUBLICATIONRELMAP, ObjectIdGetDatum(relid),
+									 ObjectIdGetDatum(pubid)))
+		return true;
+#if PG_VERSION_NUM >= 150000
+	return SearchSysCacheExists2(PUBLICATIONNAMESPACEMAP, ObjectIdGetDatum(nspid),
+								 ObjectIdGetDatum(pubid));
+#else
+	return false;
+#endif
+}
+
+/* Has it a row filter for this table? */
+static inline bool
+cdc_compat_publication_filters(Oid pubid, Oid relid)
+{
+#if PG_VERSION_NUM >= 150000
+	HeapTuple	tuple = SearchSysCache2(PUBLICATIONRELMAP, ObjectIdGetDatum(relid),
+										ObjectIdGetDatum(pubid));
+	bool		isnull = true;
+
+	if (HeapTupleIsValid(tuple))
+	{
+		(void) SysCacheGetAttr(PUBLICATIONRELMAP, tuple,
+							   Anum_pg_publication_rel_prqual, &isnull);
+		ReleaseSysCache(tuple);
+	}
+	return !isnull;
+#else
+	return false;
+#endif
+}
+
+/* Its column list for this table, "1 3"; "": all. */
+static inline char *
+cdc_compat_publication_columns(Oid pubid, Oid relid)
+{
+	char	   *list = pstrdup("");
+#if PG_VERSION_NUM >= 150000
+	HeapTuple	tuple = SearchSysCache2(PUBLICATIONRELMAP, ObjectIdGetDatum(relid),
+										ObjectIdGetDatum(pubid));
+
+	if (HeapTupleIsValid(tuple))
+	{
+		bool		isnull;
+		Datum		value = SysCacheGetAttr(PUBLICATIONRELMAP, tuple,
+											Anum_pg_publication_rel_prattrs, &isnull);
+
+		if (!isnull)
+			list = DatumGetCString(DirectFunctionCall1(int2vectorout, value));
+		ReleaseSysCache(tuple);
+	}
+#endif
+	return list;
+}
 
 /* Shared memory is asked for in a hook since 15. */
 #if PG_VERSION_NUM >= 150000

@@ -246,7 +246,11 @@ cdc_definition_from_datums(const Datum *values, const bool *nulls)
 	int			nshapes;
 	int			npartitions;
 	int			nscans;
+	int			nruled;
+	int			ncolumns;
 	Datum	   *scans;
+	Datum	   *ruled;
+	char	  **columns;
 
 	for (int i = 0; i < CDC_DEF_NATTS; i++)
 	{
@@ -271,11 +275,16 @@ cdc_definition_from_datums(const Datum *values, const bool *nulls)
 	def->sink_type = TextDatumGetCString(VALUE(SINK_TYPE));
 	deconstruct_array(DatumGetArrayTypeP(VALUE(SCANS)), BOOLOID, sizeof(bool),
 					  true, TYPALIGN_CHAR, &scans, NULL, &nscans);
+	deconstruct_array(DatumGetArrayTypeP(VALUE(RULED)), BOOLOID, sizeof(bool),
+					  true, TYPALIGN_CHAR, &ruled, NULL, &nruled);
+	columns = cdc_rows_strings(VALUE(COLUMNS), &ncolumns);
+	def->rules = cdc_rows_strings(VALUE(RULES), &def->nrules);
 #undef VALUE
 
 	if (nnames != def->ntargets || ntopics != def->ntargets ||
 		npartitions != def->ntargets || nshapes != def->ntargets ||
-		nscans != def->ntargets)
+		nscans != def->ntargets || nruled != def->ntargets ||
+		ncolumns != def->ntargets)
 		elog(ERROR, "definition of changefeed " INT64_FORMAT " is damaged",
 			 def->job_id);
 
@@ -288,6 +297,8 @@ cdc_definition_from_datums(const Datum *values, const bool *nulls)
 		def->targets[i].partitions = DatumGetInt32(partitions[i]);
 		def->targets[i].shape = shapes[i];
 		def->targets[i].scan = DatumGetBool(scans[i]);
+		def->targets[i].ruled = DatumGetBool(ruled[i]);
+		def->targets[i].columns = columns[i];
 	}
 	return def;
 }
@@ -310,7 +321,11 @@ cdc_definition_copy(const CdcDefinition *def)
 		copy->targets[i].name = pstrdup(def->targets[i].name);
 		copy->targets[i].topic = pstrdup(def->targets[i].topic);
 		copy->targets[i].shape = pstrdup(def->targets[i].shape);
+		copy->targets[i].columns = pstrdup(def->targets[i].columns);
 	}
+	copy->rules = palloc(sizeof(char *) * Max(def->nrules, 1));
+	for (int i = 0; i < def->nrules; i++)
+		copy->rules[i] = pstrdup(def->rules[i]);
 	return copy;
 }
 
@@ -330,7 +345,7 @@ cdc_definition_insert(const CdcDefinition *def)
 {
 	static const Oid types[] = {INT8OID, INT4OID, OIDOID, TEXTOID, TEXTARRAYOID,
 	OIDARRAYOID, TEXTARRAYOID, TEXTARRAYOID, INT4ARRAYOID, TEXTARRAYOID, TEXTOID,
-	BOOLARRAYOID};
+	BOOLARRAYOID, BOOLARRAYOID, TEXTARRAYOID, TEXTARRAYOID};
 	Datum		values[CDC_DEF_NATTS];
 	int			n = def->ntargets;
 	Datum	   *relids = palloc(sizeof(Datum) * Max(n, 1));
@@ -339,6 +354,8 @@ cdc_definition_insert(const CdcDefinition *def)
 	char	  **topics = palloc(sizeof(char *) * Max(n, 1));
 	char	  **shapes = palloc(sizeof(char *) * Max(n, 1));
 	Datum	   *scans = palloc(sizeof(Datum) * Max(n, 1));
+	Datum	   *ruled = palloc(sizeof(Datum) * Max(n, 1));
+	char	  **columns = palloc(sizeof(char *) * Max(n, 1));
 
 	for (int i = 0; i < n; i++)
 	{
@@ -348,6 +365,8 @@ cdc_definition_insert(const CdcDefinition *def)
 		topics[i] = def->targets[i].topic;
 		shapes[i] = def->targets[i].shape;
 		scans[i] = BoolGetDatum(def->targets[i].scan);
+		ruled[i] = BoolGetDatum(def->targets[i].ruled);
+		columns[i] = def->targets[i].columns;
 	}
 
 #define VALUE(att)	values[CDC_DEF_##att - 1]
@@ -368,12 +387,17 @@ cdc_definition_insert(const CdcDefinition *def)
 	VALUE(SINK_TYPE) = CStringGetTextDatum(def->sink_type);
 	VALUE(SCANS) = PointerGetDatum(construct_array(scans, n, BOOLOID, sizeof(bool),
 												   true, TYPALIGN_CHAR));
+	VALUE(RULED) = PointerGetDatum(construct_array(ruled, n, BOOLOID, sizeof(bool),
+												   true, TYPALIGN_CHAR));
+	VALUE(COLUMNS) = cdc_rows_text_array(n, columns);
+	VALUE(RULES) = cdc_rows_text_array(def->nrules, def->rules);
 #undef VALUE
 
 	cdc_rows_run("INSERT INTO cdc_sink.definition (job_id, version, owner,"
 				 " sink, options, relids, names, topics, partitions, shapes,"
-				 " sink_type, scans)"
-				 " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+				 " sink_type, scans, ruled, columns, rules)"
+				 " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12,"
+				 " $13, $14, $15)",
 				 CDC_DEF_NATTS, types, values, NULL, SPI_OK_INSERT);
 }
 
@@ -717,7 +741,9 @@ cdc_job_purge(void)
 					 " cp AS (DELETE FROM cdc_sink.checkpoint c USING old o"
 					 " WHERE c.job_id = o.job_id),"
 					 " sh AS (DELETE FROM cdc_sink.shape s USING old o"
-					 " WHERE s.job_id = o.job_id)"
+					 " WHERE s.job_id = o.job_id),"
+					 " me AS (DELETE FROM cdc_sink.member m USING old o"
+					 " WHERE m.job_id = o.job_id)"
 					 " DELETE FROM cdc_sink.definition d USING old o"
 					 " WHERE d.job_id = o.job_id",
 					 1, &type, &retention, NULL, SPI_OK_DELETE);

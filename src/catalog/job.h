@@ -71,6 +71,9 @@ typedef struct CdcTarget
 								 * catalog/shape.h */
 	bool		scan;			/* its rows are read where the definition
 								 * takes effect */
+	bool		ruled;			/* meant by a rule, not by name */
+	bool		gone;			/* by rule, and no more; not stored here */
+	char	   *columns;		/* only these, see columns.h; "": all */
 } CdcTarget;
 
 /* A definition; insert-only, so a version never changes. */
@@ -86,6 +89,8 @@ typedef struct CdcDefinition
 	char	  **options;		/* see cdc_options_to_strings */
 	int			ntargets;
 	CdcTarget  *targets;
+	int			nrules;
+	char	  **rules;			/* see rule.h */
 } CdcDefinition;
 
 /*
@@ -106,7 +111,10 @@ enum
 	CDC_DEF_SHAPES,				/* text[] */
 	CDC_DEF_SINK_TYPE,			/* text */
 	CDC_DEF_SCANS,				/* boolean[] */
-	CDC_DEF_NATTS = CDC_DEF_SCANS
+	CDC_DEF_RULED,				/* boolean[] */
+	CDC_DEF_COLUMNS,			/* text[] */
+	CDC_DEF_RULES,				/* text[] */
+	CDC_DEF_NATTS = CDC_DEF_RULES
 };
 
 /* palloc'ed, nothing shared. */

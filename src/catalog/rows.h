@@ -44,7 +44,8 @@ extern char **cdc_rows_strings(Datum array, int *n);
 /* The columns of a definition, in the order of the enum in job.h. */
 #define CDC_DEFINITION_COLUMNS \
 	"d.job_id, d.version, d.owner, d.sink, d.options, d.relids, d.names," \
-	" d.topics, d.partitions, d.shapes, d.sink_type, d.scans"
+	" d.topics, d.partitions, d.shapes, d.sink_type, d.scans," \
+	" d.ruled, d.columns, d.rules"
 
 /* Writes one version. */
 extern void cdc_definition_insert(const CdcDefinition *def);

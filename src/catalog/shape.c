@@ -159,8 +159,8 @@ read_key(Oid relid, char replident, CdcShape *shape)
 }
 
 /* Who wrote the row of column ctid, which is never updated. */
-static TransactionId
-table_made_by(Oid relid)
+TransactionId
+cdc_shape_made_by(Oid relid)
 {
 	Relation	pg_attribute = table_open(AttributeRelationId, AccessShareLock);
 	ScanKeyData keys[2];
@@ -227,7 +227,7 @@ read_leaves(Relation pg_class, Relation pg_inherits, Oid parent,
 		}
 		shape->leaves[shape->nleaves].relid = relid;
 		shape->leaves[shape->nleaves].filenode = form.relfilenode;
-		shape->leaves[shape->nleaves].new_with_link = linked == table_made_by(relid);
+		shape->leaves[shape->nleaves].new_with_link = linked == cdc_shape_made_by(relid);
 		shape->nleaves++;
 	}
 	systable_endscan(scan);

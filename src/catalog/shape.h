@@ -65,6 +65,9 @@ typedef struct CdcShape
  */
 extern CdcShape *cdc_shape_read(Oid relid);
 
+/* The transaction that made a table; under the snapshot in force. */
+extern TransactionId cdc_shape_made_by(Oid relid);
+
 /* The text form and back; palloc'ed.  Raises XX000 if the text is damaged. */
 extern char *cdc_shape_print(const CdcShape *shape);
 extern CdcShape *cdc_shape_parse(const char *text);

@@ -22,7 +22,11 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_index.h"
 #include "catalog/pg_inherits.h"
+#include "catalog/pg_namespace.h"
+#include "catalog/columns.h"
 #include "catalog/key.h"
+#include "catalog/pg_publication.h"
+#include "catalog/rule.h"
 #include "catalog/shape.h"
 #include "catalog/target.h"
 #include "commands/dbcommands.h"
@@ -32,6 +36,7 @@
 #include "nodes/makefuncs.h"
 #include "parser/statement.h"
 #include "sink/topic.h"
+#include "storage/lmgr.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -59,11 +64,40 @@ cdc_targets_describe(List *names)
 {
 	StringInfoData buf;
 	ListCell   *lc;
+	CdcTargetKind last = CDC_TARGET_TABLE;
 
 	initStringInfo(&buf);
 	foreach(lc, names)
-		appendStringInfo(&buf, "%sTABLE %s", buf.len > 0 ? ", " : "",
-						 cdc_target_text(lfirst(lc)));
+	{
+		CdcTargetName *name = lfirst(lc);
+		ListCell   *col;
+
+		if (name->kind == CDC_TARGET_EXCEPT && last != CDC_TARGET_EXCEPT)
+			appendStringInfoString(&buf, " EXCEPT ");
+		else if (buf.len > 0)
+			appendStringInfoString(&buf, ", ");
+		last = name->kind;
+		switch (name->kind)
+		{
+			case CDC_TARGET_SCHEMA:
+				appendStringInfo(&buf, "TABLES IN SCHEMA %s", quote_identifier(name->name));
+				continue;
+			case CDC_TARGET_PUBLICATION:
+				appendStringInfo(&buf, "PUBLICATION %s", quote_identifier(name->name));
+				continue;
+			case CDC_TARGET_ALL:
+				appendStringInfoString(&buf, "ALL TABLES");
+				continue;
+			default:
+				appendStringInfo(&buf, "TABLE %s", cdc_target_text(name));
+				break;
+		}
+		foreach(col, name->columns)
+			appendStringInfo(&buf, "%s%s", col == list_head(name->columns) ? " (" : ", ",
+							 quote_identifier(lfirst(col)));
+		if (name->columns != NIL)
+			appendStringInfoChar(&buf, ')');
+	}
 	return buf.data;
 }
 
@@ -368,7 +402,76 @@ resolve_one(const CdcTargetName *name, Oid role, CdcTarget *target)
 							get_namespace_name(RelationGetNamespace(rel)),
 							RelationGetRelationName(rel));
 	target->shape = cdc_shape_print(cdc_shape_read(target->relid));
+	target->columns = cdc_columns_resolve(rel, name->columns);
 	relation_close(rel, NoLock);
+}
+
+/* A table that a rule means, locked and checked like one that was named. */
+static bool
+resolve_ruled(const CdcRules *rules, Oid relid, Oid role, CdcTarget *target)
+{
+	Relation	rel;
+	char	   *why;
+
+	LockRelationOid(relid, AccessShareLock);
+	rel = try_relation_open(relid, NoLock);
+	if (rel == NULL)
+		return false;			/* dropped meanwhile */
+	cdc_target_check_access(relid, role);
+	check_table(rel);
+	why = cdc_rules_unfit(rules, relid, role);
+	if (why != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("table \"%s\" %s", RelationGetRelationName(rel), why),
+				 errhint("Leave it out: EXCEPT TABLE %s.", sql_name(rel))));
+	target->relid = relid;
+	target->ruled = true;
+	target->name = psprintf("%s.%s.%s", get_database_name(MyDatabaseId),
+							get_namespace_name(RelationGetNamespace(rel)),
+							RelationGetRelationName(rel));
+	target->shape = cdc_shape_print(cdc_shape_read(relid));
+	target->columns = cdc_rules_columns(rules, relid);
+	relation_close(rel, NoLock);
+	return true;
+}
+
+/* The rule as it is stored. */
+static char *
+resolve_rule(const CdcTargetName *name)
+{
+	Oid			oid;
+
+	switch (name->kind)
+	{
+		case CDC_TARGET_ALL:
+			return pstrdup("all");
+		case CDC_TARGET_SCHEMA:
+			oid = get_namespace_oid(name->name, false);
+			if (oid < FirstNormalObjectId && oid != PG_PUBLIC_NAMESPACE)
+				ereport(ERROR,
+						(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+						 errmsg("CHANGEFEEDs are not supported on system tables"),
+						 errdetail("\"%s\" is a system schema.", name->name)));
+			if (strcmp(name->name, "cdc_sink") == 0)
+				refuse_kind("tables of the extension itself", name->name);
+			return psprintf("schema %u", oid);
+		case CDC_TARGET_PUBLICATION:
+			oid = get_publication_oid(name->name, false);
+			if (!cdc_compat_publication_is_whole(oid))
+				ereport(ERROR,
+						(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						 errmsg("publication \"%s\" does not publish all of insert, update and delete",
+								name->name),
+						 errhint("A changefeed sends all of them.")));
+			return psprintf("publication %u", oid);
+		case CDC_TARGET_EXCEPT:
+			oid = RangeVarGetRelid(makeRangeVar(name->schema, name->name, -1),
+								   NoLock, false);
+			return psprintf("except %u", oid);
+		default:
+			return NULL;
+	}
 }
 
 /* No table twice, and no partition beside its root. */
@@ -403,27 +506,67 @@ check_pairs(const CdcTarget *targets, List *names)
 	}
 }
 
-CdcTarget *
-cdc_targets_resolve(List *names, Oid role, int *ntargets)
+/* Adds what the rules mean and was not named. */
+static void
+expand_rules(CdcDefinition *def, Oid role)
 {
-	CdcTarget  *targets;
+	CdcRules   *rules = cdc_rules_parse(def->nrules, def->rules);
+	List	   *relids = cdc_rules_expand(rules);
+	int			named = def->ntargets;
 	ListCell   *lc;
-	int			n = 0;
+
+	def->targets = repalloc(def->targets, sizeof(CdcTarget) *
+							Max(named + list_length(relids), 1));
+	foreach(lc, relids)
+	{
+		CdcTarget  *target = &def->targets[def->ntargets];
+		bool		is_named = false;
+
+		for (int i = 0; i < named; i++)
+			is_named |= def->targets[i].relid == lfirst_oid(lc);
+		memset(target, 0, sizeof(CdcTarget));
+		if (!is_named && resolve_ruled(rules, lfirst_oid(lc), role, target))
+			def->ntargets++;
+	}
+	cdc_targets_check_overlap(def->targets, named, def->targets + named,
+							  def->ntargets - named);
+}
+
+void
+cdc_targets_resolve(List *names, Oid role, CdcDefinition *def)
+{
+	List	   *tables = NIL;
+	bool		rules = false;
+	ListCell   *lc;
 
 	if (names == NIL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("a changefeed needs at least one table")));
 
-	targets = palloc0(sizeof(CdcTarget) * list_length(names));
+	def->targets = palloc0(sizeof(CdcTarget) * list_length(names));
+	def->rules = palloc0(sizeof(char *) * list_length(names));
+	def->ntargets = def->nrules = 0;
 	foreach(lc, names)
 	{
-		resolve_one(lfirst(lc), role, &targets[n]);
-		n++;
+		CdcTargetName *name = lfirst(lc);
+
+		if (name->kind == CDC_TARGET_TABLE)
+		{
+			tables = lappend(tables, name);
+			resolve_one(name, role, &def->targets[def->ntargets++]);
+			continue;
+		}
+		rules |= name->kind != CDC_TARGET_EXCEPT;
+		def->rules[def->nrules++] = resolve_rule(name);
 	}
-	check_pairs(targets, names);
-	*ntargets = n;
-	return targets;
+	if (def->nrules > 0 && !rules)
+		ereport(ERROR,
+				(errcode(ERRCODE_SYNTAX_ERROR),
+				 errmsg("EXCEPT goes with TABLES IN SCHEMA, PUBLICATION or ALL TABLES")));
+	check_pairs(def->targets, tables);
+	if (rules)
+		expand_rules(def, role);
 }
 
 void
@@ -450,6 +593,19 @@ cdc_targets_check_overlap(const CdcTarget *targets, int ntargets,
 	}
 }
 
+char *
+cdc_target_topic(const char *relname, const char *full_name, const char *prefix,
+				 const char *topic_name, bool full_names, bool sanitise)
+{
+	char	   *topic = psprintf("%s%s", prefix ? prefix : "",
+								 topic_name ? topic_name :
+								 full_names ? full_name : relname);
+
+	if (sanitise)
+		topic = cdc_topic_sanitise(pg_server_to_any(topic, strlen(topic), PG_UTF8));
+	return topic;
+}
+
 void
 cdc_targets_set_topics(CdcTarget *targets, int ntargets, int first,
 					   const char *prefix, const char *topic_name,
@@ -457,16 +613,9 @@ cdc_targets_set_topics(CdcTarget *targets, int ntargets, int first,
 {
 	for (int i = first; i < ntargets; i++)
 	{
-		const char *base = topic_name;
-		char	   *topic;
-
-		if (base == NULL)
-			base = full_names ? targets[i].name : get_rel_name(targets[i].relid);
-		topic = psprintf("%s%s", prefix ? prefix : "", base);
-		if (sanitise)
-			topic = cdc_topic_sanitise(pg_server_to_any(topic, strlen(topic),
-														PG_UTF8));
-		targets[i].topic = topic;
+		targets[i].topic = cdc_target_topic(get_rel_name(targets[i].relid),
+											targets[i].name, prefix, topic_name,
+											full_names, sanitise);
 
 		for (int j = 0; topic_name == NULL && j < i; j++)
 		{

@@ -15,10 +15,10 @@
 /*
  * Resolves names (a list of CdcTargetName) and validates that "role" may
  * watch each of them and that every change can be told by its key.  Locks
- * them in ACCESS SHARE mode to the end of the transaction.  Returns a
- * palloc'ed array with relid and name set.  Runs: backend.
+ * them in ACCESS SHARE mode to the end of the transaction.  Sets targets,
+ * palloc'ed, but for their topics, and rules of "def".  Runs: backend.
  */
-extern CdcTarget *cdc_targets_resolve(List *names, Oid role, int *ntargets);
+extern void cdc_targets_resolve(List *names, Oid role, CdcDefinition *def);
 
 /*
  * Sets the topic of each target from the first on: prefix + (topic_name, or the table, or
@@ -28,6 +28,11 @@ extern CdcTarget *cdc_targets_resolve(List *names, Oid role, int *ntargets);
 extern void cdc_targets_set_topics(CdcTarget *targets, int ntargets, int first,
 								   const char *prefix, const char *topic_name,
 								   bool full_names, bool sanitise);
+
+/* The topic of one table; full_name: db.schema.table. */
+extern char *cdc_target_topic(const char *relname, const char *full_name,
+							  const char *prefix, const char *topic_name,
+							  bool full_names, bool sanitise);
 
 /* Raises if one of the added targets is a partition of a target, or has one. */
 extern void cdc_targets_check_overlap(const CdcTarget *targets, int ntargets,

@@ -19,6 +19,8 @@
 #include "base/compat.h"
 #include "base/guc.h"
 #include "feed/feed.h"
+#include "catalog/rule.h"
+#include "feed/members.h"
 #include "feed/shapes.h"
 #include "scan/scan.h"
 #include "table/toast.h"
@@ -62,6 +64,8 @@ cdc_feed_define(CdcFeed *feed, const CdcDefinition *def)
 
 	/* from here on nothing can be wrong with it */
 	feed->def = copy;
+	feed->nnamed = def->ntargets;
+	feed->rules = cdc_rules_parse(def->nrules, def->rules);
 	feed->options = options;
 	feed->ops = ops;
 	feed->encode = cdc_effective_encode(feed->ops, feed->options, def->job_id);
@@ -79,6 +83,18 @@ cdc_feed_define(CdcFeed *feed, const CdcDefinition *def)
 			if (former->targets[j].relid != def->targets[i].relid)
 				continue;
 			topic->schema_version = former_topics[j]->schema_version;
+			feed->columns[i] = former_columns[j];
+		}
+	}
+	if (feed->rules != NULL)
+		cdc_feed_apply_members(feed);
+	for (int i = feed->nnamed; former != NULL && i < feed->def->ntargets; i++)
+	{
+		for (int j = 0; j < former->ntargets; j++)
+		{
+			if (former->targets[j].relid != feed->def->targets[i].relid)
+				continue;
+			feed->current[i]->schema_version = former_topics[j]->schema_version;
 			feed->columns[i] = former_columns[j];
 		}
 	}
@@ -212,6 +228,8 @@ cdc_feed_find_target(const CdcFeed *feed, Oid relid, const List *ancestors)
 {
 	for (int i = 0; i < feed->def->ntargets; i++)
 	{
+		if (feed->def->targets[i].gone)
+			continue;
 		if (feed->def->targets[i].relid == relid ||
 			list_member_oid(ancestors, feed->def->targets[i].relid))
 			return i;
@@ -234,6 +252,7 @@ cdc_feed_set_position(CdcFeed *feed, XLogRecPtr lsn, CdcHlc hlc)
 	feed->lift_lsn = cdc_compat_flush_ptr();
 	cdc_scan_rewind(feed, lsn);
 	cdc_feed_rewind_shapes(feed, lsn);
+	cdc_feed_rewind_members(feed, lsn);
 }
 
 void

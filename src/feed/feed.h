@@ -52,7 +52,12 @@ typedef struct CdcFeed
 	CdcFeedMode mode;
 	CdcJobStatus status;		/* as last seen in the catalog */
 
-	CdcDefinition *def;
+	CdcDefinition *def;			/* targets by rule are added, see members.h */
+	int			nnamed;			/* targets that are the definition's own */
+	struct CdcRules *rules;		/* NULL: none */
+	List	   *members;		/* see members.c */
+	bool		new_members;	/* some are not stored yet */
+	List	   *unfit;			/* OIDs of tables that were left out */
 	CdcOptions *options;
 	CdcEncodeOptions encode;
 	CdcUri	   *uri;			/* with secrets, NULL until known */

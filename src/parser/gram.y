@@ -38,6 +38,9 @@ static CdcStatement *make_create(List *targets, char *sink, List *options);
 static CdcStatement *make_job(CdcStatementKind kind, int64 job_id);
 static CdcAlterAction *make_action(CdcAlterKind kind, List *targets,
 								   List *options);
+static CdcTargetName *make_rule(CdcTargetKind kind, char *name);
+static List *schema_targets(List *targets);
+static List *except_targets(List *targets);
 static CdcOptionPair *make_option(char *name, char *value);
 static int64 job_id_value(CdcParseState *state, const char *digits,
 						  int location);
@@ -65,17 +68,20 @@ static int64 job_id_value(CdcParseState *state, const char *digits,
 %token <str>	IDENT SCONST NUMBER INTEGER
 
 /* Reserved: PostgreSQL asks for quotes around a table of such a name too. */
-%token <keyword>	ALL AS CREATE FOR INTO SELECT TABLE WITH
+%token <keyword>	ALL AS CREATE EXCEPT FOR IN_P INTO SELECT TABLE WITH
 
 /* Not reserved. */
 %token <keyword>	ADD ALTER CANCEL CHANGEFEED CHANGEFEEDS DATABASE DROP
-					EXPERIMENTAL FAMILY JOB JOBS OPTIONS PAUSE REASON RESUME
-					SCHEDULE SET SHOW UNSET
+					EXPERIMENTAL FAMILY JOB JOBS OPTIONS PAUSE PUBLICATION
+					REASON RESUME SCHEDULE SCHEMA SET SHOW TABLES UNSET
+
+/* The text is a list of targets and nothing else. */
+%token			START_TARGETS
 
 %type <stmt>	stmt
 %type <list>	target_list dotted_name opt_with option_list alter_actions
-				option_names
-%type <target>	target
+				option_names targets opt_except opt_columns column_list
+%type <target>	target table_target
 %type <option>	option
 %type <action>	alter_action
 %type <str>		opt_into name label option_name option_value opt_reason
@@ -87,6 +93,10 @@ static int64 job_id_value(CdcParseState *state, const char *digits,
 input:
 	stmt opt_semicolons
 		{ STATE()->result = $1; }
+	| START_TARGETS targets
+		{ STATE()->targets = $2; }
+	| START_TARGETS EXCEPT target_list
+		{ STATE()->targets = except_targets($3); }
 	;
 
 opt_semicolons:
@@ -95,9 +105,9 @@ opt_semicolons:
 	;
 
 stmt:
-	CREATE CHANGEFEED FOR target_list opt_into opt_with
+	CREATE CHANGEFEED FOR targets opt_into opt_with
 		{ $$ = make_create($4, $5, $6); }
-	| EXPERIMENTAL CHANGEFEED FOR target_list opt_with
+	| EXPERIMENTAL CHANGEFEED FOR targets opt_with
 		{ $$ = make_create($4, NULL, $5); }
 	| ALTER CHANGEFEED job_id alter_actions
 		{
@@ -176,7 +186,7 @@ alter_actions:
 	;
 
 alter_action:
-	ADD target_list opt_with
+	ADD targets opt_with
 		{ $$ = make_action(CDC_ALTER_ADD, $2, $3); }
 	| DROP target_list
 		{ $$ = make_action(CDC_ALTER_DROP, $2, NIL); }
@@ -200,8 +210,39 @@ target_list:
 		{ $$ = lappend($1, $3); }
 	;
 
+targets:
+	target_list opt_except
+		{ $$ = list_concat(schema_targets($1), $2); }
+	;
+
+opt_except:
+	/* empty */
+		{ $$ = NIL; }
+	| EXCEPT target_list
+		{ $$ = except_targets($2); }
+	| EXCEPT '(' target_list ')'
+		{ $$ = except_targets($3); }
+	| EXCEPT TABLE '(' target_list ')'
+		{ $$ = except_targets($4); }
+	;
+
 target:
-	dotted_name
+	table_target
+	| TABLE table_target
+		{
+			$$ = $2;
+			$$->keyword = true;
+		}
+	| ALL TABLES
+		{ $$ = make_rule(CDC_TARGET_ALL, NULL); }
+	| TABLES IN_P SCHEMA name
+		{ $$ = make_rule(CDC_TARGET_SCHEMA, $4); }
+	| PUBLICATION IDENT
+		{ $$ = make_rule(CDC_TARGET_PUBLICATION, $2); }
+	;
+
+table_target:
+	dotted_name opt_columns
 		{
 			$$ = cdc_target_from_parts($1);
 			if ($$ == NULL)
@@ -210,27 +251,27 @@ target:
 						 errmsg("improper table name (too many dotted names)"),
 						 errhint("A table is named as table, schema.table or database.schema.table."),
 						 cdc_parser_errposition(STATE(), @1)));
-		}
-	| TABLE dotted_name
-		{
-			$$ = cdc_target_from_parts($2);
-			if ($$ == NULL)
-				ereport(ERROR,
-						(errcode(ERRCODE_SYNTAX_ERROR),
-						 errmsg("improper table name (too many dotted names)"),
-						 errhint("A table is named as table, schema.table or database.schema.table."),
-						 cdc_parser_errposition(STATE(), @2)));
+			$$->columns = $2;
 		}
 	| dotted_name FAMILY
 		{
 			cdc_parser_not_supported(STATE(), @2, "FAMILY",
 									 "PostgreSQL has no column families: leave it out.");
 		}
-	| TABLE dotted_name FAMILY
-		{
-			cdc_parser_not_supported(STATE(), @3, "FAMILY",
-									 "PostgreSQL has no column families: leave it out.");
-		}
+	;
+
+opt_columns:
+	/* empty */
+		{ $$ = NIL; }
+	| '(' column_list ')'
+		{ $$ = $2; }
+	;
+
+column_list:
+	label
+		{ $$ = list_make1($1); }
+	| column_list ',' label
+		{ $$ = lappend($1, $3); }
 	;
 
 dotted_name:
@@ -321,12 +362,12 @@ label:
 
 unreserved_keyword:
 	ADD | ALTER | CANCEL | CHANGEFEED | CHANGEFEEDS | DATABASE | DROP
-	| EXPERIMENTAL | FAMILY | JOB | JOBS | OPTIONS | PAUSE | REASON | RESUME
-	| SCHEDULE | SET | SHOW | UNSET
+	| EXPERIMENTAL | FAMILY | JOB | JOBS | OPTIONS | PAUSE | PUBLICATION
+	| REASON | RESUME | SCHEDULE | SCHEMA | SET | SHOW | TABLES | UNSET
 	;
 
 reserved_keyword:
-	ALL | AS | CREATE | FOR | INTO | SELECT | TABLE | WITH
+	ALL | AS | CREATE | EXCEPT | FOR | IN_P | INTO | SELECT | TABLE | WITH
 	;
 
 %%
@@ -369,6 +410,56 @@ make_action(CdcAlterKind kind, List *targets, List *options)
 	action->targets = targets;
 	action->options = options;
 	return action;
+}
+
+static CdcTargetName *
+make_rule(CdcTargetKind kind, char *name)
+{
+	CdcTargetName *target = palloc0(sizeof(CdcTargetName));
+
+	target->kind = kind;
+	target->name = name;
+	return target;
+}
+
+/*
+ * Behind TABLES IN SCHEMA a name without a keyword is that of a further
+ * schema, as in CREATE PUBLICATION.
+ */
+static List *
+schema_targets(List *targets)
+{
+	bool		schemas = false;
+	ListCell   *lc;
+
+	foreach(lc, targets)
+	{
+		CdcTargetName *target = lfirst(lc);
+
+		if (schemas && target->kind == CDC_TARGET_TABLE && !target->keyword &&
+			target->schema == NULL && target->columns == NIL)
+			target->kind = CDC_TARGET_SCHEMA;
+		schemas = target->kind == CDC_TARGET_SCHEMA;
+	}
+	return targets;
+}
+
+static List *
+except_targets(List *targets)
+{
+	ListCell   *lc;
+
+	foreach(lc, targets)
+	{
+		CdcTargetName *target = lfirst(lc);
+
+		if (target->kind != CDC_TARGET_TABLE || target->columns != NIL)
+			ereport(ERROR,
+					(errcode(ERRCODE_SYNTAX_ERROR),
+					 errmsg("EXCEPT takes names of tables only")));
+		target->kind = CDC_TARGET_EXCEPT;
+	}
+	return targets;
 }
 
 static CdcOptionPair *

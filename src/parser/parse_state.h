@@ -32,7 +32,10 @@ typedef struct CdcParseState
 	char	   *dollar_tag;		/* "$tag$" of the open literal */
 	bool		check_encoding; /* literal holds bytes written as escapes */
 
+	int			start_token;	/* given before the first one, 0: none */
+
 	CdcStatement *result;
+	List	   *targets;		/* instead of it, for START_TARGETS */
 } CdcParseState;
 
 /*

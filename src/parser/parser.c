@@ -17,6 +17,7 @@
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "parser/parse_state.h"
+#include "parser/gram.h"
 #include "parser/scansup.h"
 #include "utils/varlena.h"
 
@@ -40,8 +41,8 @@ extern void cdc_yyerror(YYLTYPE *location, yyscan_t scanner,
 
 static char *visible_text(const char *text, size_t len, bool *cut);
 
-CdcStatement *
-cdc_parse_statement(const char *text)
+static CdcParseState
+parse(const char *text, int start_token)
 {
 	CdcParseState state = {0};
 	yyscan_t	scanner;
@@ -56,6 +57,7 @@ cdc_parse_statement(const char *text)
 
 	state.text = text;
 	state.len = len;
+	state.start_token = start_token;
 	state.scanbuf = palloc0(len + 2);
 	memcpy(state.scanbuf, text, len);
 	initStringInfo(&state.literal);
@@ -63,36 +65,46 @@ cdc_parse_statement(const char *text)
 	if (cdc_yylex_init_extra(&state, &scanner) != 0)
 		elog(ERROR, "could not set up the changefeed scanner");
 	cdc_yy_scan_buffer(state.scanbuf, len + 2, scanner);
-	if (cdc_yyparse(scanner) != 0 || state.result == NULL)
+	if (cdc_yyparse(scanner) != 0 ||
+		(start_token == 0 ? (void *) state.result : (void *) state.targets) == NULL)
 		elog(ERROR, "changefeed parser gave no statement");
 	cdc_yylex_destroy(scanner);
 
 	pfree(state.literal.data);
 	pfree(state.scanbuf);
-	return state.result;
+	return state;
 }
 
-CdcTargetName *
+CdcStatement *
+cdc_parse_statement(const char *text)
+{
+	return parse(text, 0).result;
+}
+
+List *
 cdc_parse_target(const char *text)
 {
 	List	   *parts;
 	List	   *copy = NIL;
 	ListCell   *lc;
-	CdcTargetName *target = NULL;
 
 	/* cuts its argument in pieces and folds them like identifiers */
 	if (SplitIdentifierString(pstrdup(text), '.', &parts))
 	{
+		CdcTargetName *target;
+
 		foreach(lc, parts)
 			copy = lappend(copy, pstrdup(lfirst(lc)));
 		target = cdc_target_from_parts(copy);
+		if (target != NULL)
+			return list_make1(target);
 	}
-	if (target == NULL)
+	if (strpbrk(text, " \t\n\r\f\v(") == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_NAME),
 				 errmsg("invalid table name \"%s\"", text),
 				 errhint("A table is named as table, schema.table or database.schema.table.")));
-	return target;
+	return parse(text, START_TARGETS).targets;
 }
 
 CdcTargetName *

@@ -24,12 +24,24 @@ typedef enum CdcStatementKind
 	CDC_STMT_SHOW_JOB,
 } CdcStatementKind;
 
-/* A table as it was named; parts that were not given are NULL. */
+typedef enum CdcTargetKind
+{
+	CDC_TARGET_TABLE,
+	CDC_TARGET_SCHEMA,			/* TABLES IN SCHEMA name */
+	CDC_TARGET_PUBLICATION,		/* PUBLICATION name */
+	CDC_TARGET_ALL,				/* ALL TABLES */
+	CDC_TARGET_EXCEPT,			/* a table that the rules do not mean */
+} CdcTargetKind;
+
+/* A table as it was named, or a rule; parts that were not given are NULL. */
 typedef struct CdcTargetName
 {
+	CdcTargetKind kind;
 	char	   *database;
 	char	   *schema;
 	char	   *name;
+	List	   *columns;		/* String list: only these; NIL: all */
+	bool		keyword;		/* TABLE was written before it */
 } CdcTargetName;
 
 typedef enum CdcAlterKind
@@ -68,9 +80,11 @@ typedef struct CdcStatement
 extern CdcStatement *cdc_parse_statement(const char *text);
 
 /*
- * Parses one table name as written in changefeed_create's array: identifier
- * rules, quoting, one to three parts.  Raises 42602.
+ * Parses one element of changefeed_create's array: the name of a table, by
+ * the rules of identifiers and of one to three parts, or anything that can
+ * stand behind CREATE CHANGEFEED FOR.  List of CdcTargetName.  Raises 42602
+ * or 42601.
  */
-extern CdcTargetName *cdc_parse_target(const char *text);
+extern List *cdc_parse_target(const char *text);
 
 #endif							/* CDC_STATEMENT_H */

@@ -138,7 +138,7 @@ cdc_scan_begin(CdcFeed *feed, CdcHlc t0)
 	scan->t0 = scan->hold_hlc = t0;
 	for (int i = 0; i < feed->def->ntargets; i++)
 	{
-		if (!feed->def->targets[i].scan)
+		if (!feed->def->targets[i].scan || feed->def->targets[i].gone)
 			continue;
 		scan->items[scan->nitems].target = feed->def->targets[i].relid;
 		scan->items[scan->nitems++].relid = feed->def->targets[i].relid;
@@ -209,7 +209,7 @@ cdc_scan_item_target(const CdcFeed *feed, const CdcScan *scan, int item)
 	for (int i = 0; i < feed->def->ntargets; i++)
 	{
 		if (feed->def->targets[i].relid == scan->items[item].target)
-			return i;
+			return feed->def->targets[i].gone ? -1 : i;
 	}
 	return -1;
 }
@@ -218,7 +218,8 @@ cdc_scan_item_target(const CdcFeed *feed, const CdcScan *scan, int item)
 static int
 key_space(const CdcFeed *feed, CdcScan *scan, int target)
 {
-	if (scan->map_version != feed->def->version)
+	if (scan->map_version != feed->def->version ||
+		scan->map_targets != feed->def->ntargets)
 	{
 		if (scan->map != NULL)
 			pfree(scan->map);
@@ -234,6 +235,7 @@ key_space(const CdcFeed *feed, CdcScan *scan, int target)
 			}
 		}
 		scan->map_version = feed->def->version;
+		scan->map_targets = feed->def->ntargets;
 	}
 	return scan->map[target];
 }

@@ -9,6 +9,7 @@
 #include "postgres.h"
 
 #include "base/compat.h"
+#include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "scan/scan_int.h"
 #include "utils/memutils.h"
@@ -44,6 +45,25 @@ cdc_scan_drop_worker(CdcScan *scan)
 	}
 }
 
+/* What a worker is told of each item, since a table may have joined later. */
+static StringInfoData
+describe_items(const CdcFeed *feed, const CdcScan *scan)
+{
+	StringInfoData strings;
+
+	initStringInfo(&strings);
+	for (int i = 0; i < scan->nitems; i++)
+	{
+		int			target = cdc_scan_item_target(feed, scan, i);
+		const char *topic = target < 0 ? "" : feed->def->targets[target].topic;
+		const char *columns = target < 0 ? "" : feed->def->targets[target].columns;
+
+		appendBinaryStringInfo(&strings, topic, strlen(topic) + 1);
+		appendBinaryStringInfo(&strings, columns, strlen(columns) + 1);
+	}
+	return strings;
+}
+
 static void
 start_worker(CdcFeed *feed)
 {
@@ -51,14 +71,16 @@ start_worker(CdcFeed *feed)
 	BackgroundWorker worker;
 	CdcScanHeader *header;
 	shm_mq	   *mq;
-	Size		offset = CDC_SCAN_HEADER_SIZE(scan->nitems);
 	MemoryContext old = MemoryContextSwitchTo(feed->cxt);
+	StringInfoData strings = describe_items(feed, scan);
+	Size		offset = MAXALIGN(CDC_SCAN_HEADER_SIZE(scan->nitems) + strings.len);
 	dsm_segment *seg;
 
 	Assert(CurrentResourceOwner == NULL);
 	seg = dsm_create(offset + CDC_SCAN_QUEUE_SIZE, DSM_CREATE_NULL_IF_MAXSEGMENTS);
 	if (seg == NULL)
 	{
+		pfree(strings.data);
 		snprintf(scan->status, sizeof(scan->status),
 				 "%s waits for a free shared memory segment", scan->what);
 		scan->start_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), CDC_SCAN_RETRY_MS);
@@ -72,7 +94,10 @@ start_worker(CdcFeed *feed)
 	header->t0 = scan->t0;
 	header->one_snapshot = feed->options->initial_scan == CDC_SCAN_ONLY;
 	header->nitems = scan->nitems;
+	header->queue_off = offset;
 	memcpy(header->items, scan->items, sizeof(CdcScanItem) * scan->nitems);
+	memcpy((char *) header + CDC_SCAN_HEADER_SIZE(scan->nitems), strings.data, strings.len);
+	pfree(strings.data);
 	mq = shm_mq_create((char *) header + offset, CDC_SCAN_QUEUE_SIZE);
 	shm_mq_set_receiver(mq, MyProc);
 

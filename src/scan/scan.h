@@ -175,13 +175,14 @@ typedef struct CdcScanHeader
 	int			version;		/* of the definition */
 	CdcHlc		t0;
 	bool		one_snapshot;	/* initial_scan='only': a state of one moment */
+	Size		queue_off;		/* where the queue starts */
 	int			nitems;
 	CdcScanItem items[FLEXIBLE_ARRAY_MEMBER];
+	/* then for each item two strings: topic and list of columns, see columns.h */
 } CdcScanHeader;
 
-/* Size of the header, behind which the queue starts. */
 #define CDC_SCAN_HEADER_SIZE(nitems) \
-	MAXALIGN(offsetof(CdcScanHeader, items) + sizeof(CdcScanItem) * (nitems))
+	(offsetof(CdcScanHeader, items) + sizeof(CdcScanItem) * (nitems))
 
 /* Entry point of the scan worker. */
 extern PGDLLEXPORT void cdc_scan_main(Datum arg);

@@ -35,6 +35,7 @@ struct CdcScan
 	int			nitems;
 	bool	   *dropped;		/* rows of this item are not wanted any more */
 	int			map_version;	/* definition that the map is for, -1: none */
+	int			map_targets;	/* how many it had then */
 	int		   *map;			/* from its targets to the number in the set of
 								 * keys, -1: not in this scan */
 

@@ -28,6 +28,7 @@
 #include "base/compat.h"
 #include "base/err.h"
 #include "base/session.h"
+#include "catalog/columns.h"
 #include "catalog/job.h"
 #include "catalog/key.h"
 #include "catalog/options.h"
@@ -61,6 +62,7 @@ typedef struct ScanTable
 {
 	Oid			relid;
 	Oid			target;			/* whose rows they are sent as */
+	const char *listed;			/* columns of the target, see columns.h */
 	char	   *columns;		/* "a, b" */
 	char	   *from;			/* "[ONLY] schema.table" */
 	int			nkeys;
@@ -188,7 +190,8 @@ describe_table(ScanTable *table, MemoryContext cxt)
 						   rel->rd_rel->relkind == RELKIND_PARTITIONED_TABLE ? "" : "ONLY ",
 						   quote_qualified_identifier(get_namespace_name(RelationGetNamespace(rel)),
 													  RelationGetRelationName(rel)));
-	table->columns = column_list(RelationGetDescr(rel));
+	table->columns = column_list(cdc_columns_mask(RelationGetDescr(rel), table->relid,
+												  table->target, table->listed));
 	pkindex = cdc_compat_primary_key(rel);
 	table->by_key = OidIsValid(pkindex) && index_order_is_plain(pkindex);
 	table->keynames = palloc(sizeof(char *) * Max(table->nkeys, 1));
@@ -429,6 +432,7 @@ scan_tables(const CdcScanHeader *header, const CdcDefinition *def,
 	const CdcSinkOps *ops = cdc_sink_of_type(def->sink_type);
 	ScanFeed	feed;
 	bool		in_xact = false;
+	const char *strings = (const char *) header + CDC_SCAN_HEADER_SIZE(header->nitems);
 
 	options = cdc_options_parse(cdc_options_from_strings(def->noptions, def->options));
 	feed.encode = cdc_effective_encode(ops, options, def->job_id);
@@ -439,19 +443,16 @@ scan_tables(const CdcScanHeader *header, const CdcDefinition *def,
 	{
 		ScanTable	table;
 		bool		more = true;
-		const char *topic = NULL;
+		const char *topic;
 
 		memset(&table, 0, sizeof(table));
 		table.relid = header->items[i].relid;
 		table.target = header->items[i].target;
-		for (int j = 0; j < def->ntargets; j++)
-		{
-			if (def->targets[j].relid == header->items[i].target)
-				topic = def->targets[j].topic;
-		}
-		if (topic == NULL)
-			elog(ERROR, "table %u is no target of changefeed " INT64_FORMAT,
-				 header->items[i].target, header->job_id);
+		topic = strings;
+		table.listed = strings += strlen(strings) + 1;
+		strings += strlen(strings) + 1;
+		if (topic[0] == '\0')
+			continue;			/* no target any more */
 		if (table.relid < FirstNormalObjectId)
 			elog(ERROR, "changefeeds do not read system tables");
 		while (more)
@@ -548,7 +549,7 @@ cdc_scan_main(Datum arg)
 		proc_exit(0);			/* the lane has given up */
 	dsm_pin_mapping(seg);
 	header = dsm_segment_address(seg);
-	mq = (shm_mq *) ((char *) header + CDC_SCAN_HEADER_SIZE(header->nitems));
+	mq = (shm_mq *) ((char *) header + header->queue_off);
 	shm_mq_set_sender(mq, MyProc);
 	lane_queue = shm_mq_attach(mq, seg, NULL);
 

@@ -19,6 +19,7 @@
 
 #include "access/htup_details.h"
 #include "base/compat.h"
+#include "catalog/columns.h"
 #include "catalog/partition.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_index.h"
@@ -107,6 +108,16 @@ cdc_table_changed(Oid relid)
 			return true;
 	}
 	return any_may_have_changed;
+}
+
+List *
+cdc_tables_changed(void)
+{
+	List	   *relids = NIL;
+
+	for (int i = 0; i < nchanged && !any_may_have_changed; i++)
+		relids = lappend_oid(relids, changed[i]);
+	return relids;
 }
 
 XLogRecPtr
@@ -199,7 +210,8 @@ make_encoder(CdcTable *table, Relation rel, CdcSubscriber *sub)
 		target = table->relid;
 		name = RelationGetRelationName(rel);
 	}
-	described.desc = RelationGetDescr(rel);
+	described.desc = cdc_columns_mask(RelationGetDescr(rel), table->relid,
+									  hooks->target_relid(sub), hooks->columns(sub));
 	described.nkeys = table->nkeys;
 	described.keyatts = table->keyatts;
 	described.topic = sub->topic->name;

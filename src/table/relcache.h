@@ -68,6 +68,7 @@ typedef struct CdcTableHooks
 	int			(*subscribe) (Oid relid, List *ancestors, CdcSubscriber **subs);
 	CdcTopic   *(*topic) (CdcSubscriber *sub, const char *columns);
 	const CdcEncodeOptions *(*encode_options) (CdcSubscriber *sub);
+	const char *(*columns) (CdcSubscriber *sub);
 	Oid			(*target_relid) (CdcSubscriber *sub);
 } CdcTableHooks;
 
@@ -90,6 +91,9 @@ extern CdcTable *cdc_table_get(Relation rel);
 extern void cdc_tables_watch_changes(void);
 extern bool cdc_tables_any_changed(void);
 extern bool cdc_table_changed(Oid relid);
+
+/* Their OIDs, palloc'ed; NIL if any of all may have been. */
+extern List *cdc_tables_changed(void);
 
 /* End of the last transaction that wrote rows of it while nobody watched. */
 extern XLogRecPtr cdc_table_unwatched_lsn(Oid relid);

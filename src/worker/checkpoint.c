@@ -19,6 +19,7 @@
 #include "base/compat.h"
 #include "base/guc.h"
 #include "catalog/job.h"
+#include "feed/members.h"
 #include "feed/shapes.h"
 #include "scan/scan.h"
 #include "utils/timestamp.h"
@@ -336,6 +337,7 @@ checkpoint_if_due(TimestampTz now, bool caught_up)
 	{
 		cdc_checkpoint_write(&dues[i].cp);
 		cdc_feed_store_shapes(dues[i].feed, dues[i].cp.resume_lsn);
+		cdc_feed_store_members(dues[i].feed, dues[i].cp.resume_lsn);
 	}
 	catalog_leave();			/* committed and flushed */
 
@@ -345,6 +347,7 @@ checkpoint_if_due(TimestampTz now, bool caught_up)
 
 		feed->durable = dues[i].cp;
 		cdc_feed_shapes_stored(feed, feed->durable.resume_lsn);
+		cdc_feed_members_stored(feed, feed->durable.resume_lsn);
 		feed->checkpoint_at = now;
 		feed->dirty = false;
 		feed->over_stored |= dues[i].last;

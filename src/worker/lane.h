@@ -22,6 +22,7 @@ typedef struct CdcLane
 	MemoryContext turn_cxt;		/* reset once a turn */
 
 	Oid			definition_relid;	/* of cdc_sink.definition */
+	char	   *dbname;
 	uint32		seen_requests;	/* value of shared->requests at last visit */
 	bool		want_visit;		/* look at the catalog before decoding on */
 	TimestampTz visited_at;
@@ -67,6 +68,18 @@ extern bool stream_touch(CdcFeed *feed, ReorderBufferTXN *txn);
  * callback.
  */
 extern void schema_check_commit(ReorderBufferTXN *txn);
+
+/* rules.c: tables that join and leave feeds by rule; commit callback. */
+extern void rules_check_commit(ReorderBufferTXN *txn);
+
+/* The feed starts at this position; after cdc_feed_set_position(). */
+extern void rules_begin(CdcFeed *feed, XLogRecPtr lsn);
+
+/*
+ * Change callback: rows of a relation that the feed does not watch.  If a
+ * rule means it and this transaction made it, it joins.  Its target or -1.
+ */
+extern int	rules_join_new(CdcFeed *feed, Oid relid, ReorderBufferTXN *txn);
 
 /* The worker ends with an ERROR: remembers the change that was being encoded. */
 extern void stream_note_poison(void);

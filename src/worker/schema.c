@@ -153,7 +153,7 @@ check_target(CdcFeed *feed, int target, List **shapes, ReorderBufferTXN *txn)
 	const CdcShape *before = cdc_feed_shape(feed, target);
 	const CdcShape *after;
 
-	if (!may_have_changed(t->relid, before))
+	if (t->gone || !may_have_changed(t->relid, before))
 		return;
 	after = read_shape(shapes, t->relid);
 	if (after == NULL)

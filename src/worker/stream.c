@@ -630,6 +630,7 @@ begin_feed(CdcDefinition *def, ReorderBufferTXN *txn)
 	feed->start_lsn = txn->end_lsn;
 	feed->start_hlc = t0;
 	cdc_feed_set_position(feed, txn->end_lsn, t0);
+	rules_begin(feed, txn->end_lsn);
 	if (!feed->durable.scan_done)
 		cdc_scan_begin(feed, t0);
 	cdc_tables_reset_subscribers();
@@ -644,7 +645,10 @@ stream_commit(ReorderBufferTXN *txn)
 	ListCell   *lc;
 
 	if (unlikely(rbtxn_has_catalog_changes(txn)))
+	{
+		rules_check_commit(txn);
 		schema_check_commit(txn);
+	}
 	for (int i = 0; i < ntouched; i++)
 	{
 		if (touched[i]->touched)
@@ -686,6 +690,9 @@ hook_subscribe(Oid relid, List *ancestors, CdcSubscriber **subs)
 			feed->options->initial_scan == CDC_SCAN_ONLY)
 			continue;
 		target = cdc_feed_find_target(feed, relid, ancestors);
+		if (target < 0 && unlikely(feed->rules != NULL) &&
+			cdc_feed_takes(feed, current_txn))
+			target = rules_join_new(feed, relid, current_txn);
 		if (target < 0)
 			continue;
 		if (n == max)
@@ -715,6 +722,13 @@ hook_encode_options(CdcSubscriber *sub)
 	return &sub->feed->encode;
 }
 
+/* Columns of the target that are sent. */
+static const char *
+hook_columns(CdcSubscriber *sub)
+{
+	return sub->feed->def->targets[sub->target].columns;
+}
+
 static Oid
 hook_target_relid(CdcSubscriber *sub)
 {
@@ -735,6 +749,7 @@ stream_init(void)
 		.topic = hook_topic,
 		.encode_options = hook_encode_options,
 		.target_relid = hook_target_relid,
+		.columns = hook_columns,
 	};
 
 	row_cxt = AllocSetContextCreate(TopMemoryContext, "cdc_sink row",

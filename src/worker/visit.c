@@ -20,8 +20,10 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
 #include "catalog/target.h"
+#include "commands/dbcommands.h"
 #include "commands/extension.h"
 #include "pgstat.h"
+#include "feed/members.h"
 #include "feed/shapes.h"
 #include "scan/scan.h"
 #include "storage/ipc.h"
@@ -119,6 +121,7 @@ load_position(CdcFeed *feed, const CdcCheckpoint *cp)
 	feed->resolved_last = cp->high_water;
 	feed->end_error[0] = '\0';
 	feed->last_resolved = false;
+	cdc_feed_load_members(feed);
 	cdc_feed_load_shapes(feed);
 	feed->check_lsn = InvalidXLogRecPtr;
 	feed->finished = feed->over = feed->over_stored = false;
@@ -168,6 +171,7 @@ stop_feed(CdcFeed *feed)
 			cp.high_water = cp.hlc;
 		cdc_checkpoint_write(&cp);
 		cdc_feed_store_shapes(feed, limit);
+		cdc_feed_store_members(feed, limit);
 	}
 	cdc_feed_disconnect(feed);
 	cdc_scan_free(feed);
@@ -198,10 +202,15 @@ check_targets(CdcFeed *feed, const CdcJob *job)
 		const char *name = strrchr(target->name, '.');
 		bool		there;
 
+		if (target->gone)
+			continue;
 		name = name ? name + 1 : target->name;
 		there = SearchSysCacheExists1(RELOID, ObjectIdGetDatum(target->relid));
 		if (!there || get_rel_persistence(target->relid) != RELPERSISTENCE_PERMANENT)
 		{
+			if (target->ruled)
+				continue;		/* the stream comes to where it leaves */
+
 			/*
 			 * What was written before is still to be decoded.  The stream
 			 * comes to the change itself, unless the feed started behind it.
@@ -428,6 +437,7 @@ store_start(CdcFeed *feed)
 	cp.scan_done = feed->scan == NULL;
 	cdc_checkpoint_write(&cp);
 	cdc_feed_store_shapes(feed, cp.resume_lsn);
+	cdc_feed_store_members(feed, cp.resume_lsn);
 	if (cdc_job_apply(feed->job_id, CDC_EV_STARTED, NULL, &status))
 		feed->status = status;
 	feed->durable = cp;
@@ -460,6 +470,7 @@ begin_unseen(CdcFeed *feed)
 	feed->start_hlc.logical = 0;
 	feed->mode = CDC_FEED_ACTIVE;
 	cdc_feed_set_position(feed, feed->start_lsn, feed->start_hlc);
+	rules_begin(feed, feed->start_lsn);
 	if (!feed->durable.scan_done)
 		cdc_scan_begin(feed, feed->start_hlc);
 	cdc_tables_reset_subscribers();
@@ -621,6 +632,8 @@ visit_catalog(void)
 	}
 
 	catalog_enter();
+	if (lane.dbname == NULL)
+		lane.dbname = MemoryContextStrdup(TopMemoryContext, get_database_name(MyDatabaseId));
 	if (!find_extension())
 	{
 		lane.extension_gone = true;
