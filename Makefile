@@ -66,7 +66,7 @@ export PG_CONFIG
 help:
 	@sed -n 's/^#: //p' Makefile
 
-#: make deps         install what is missing (Debian packages; Kafka from Maven; an S3 server by Go)
+#: make deps         install what is missing (Debian packages; Kafka from Maven; stores by Go and npm)
 #: make demo         a changefeed into files, start to end; SINK=kafka: into a broker
 #: make test         all tests against real parts, from a bare checkout
 #: make unit         unit tests only (no server)

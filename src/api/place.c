@@ -90,7 +90,7 @@ cdc_place_check(const char *sink, bool is_new, Oid owner, CdcOptions *options)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("unsupported sink: %s", place->uri->scheme),
-				 errhint("Supported are kafka, s3, webhook-https, file, nodelocal, external and null.")));
+				 errhint("Supported are kafka, s3, gs, azure, file-https, webhook-https, file, nodelocal, external and null.")));
 	cdc_sink_check_options(place->ops, options);
 	check_as(responsible, place->ops, place->uri, options);
 	return place;

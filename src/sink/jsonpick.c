@@ -167,11 +167,16 @@ copy_string(const char *p, char *dst, size_t size)
 	return true;
 }
 
-/* Value of the member of the object at p; NULL: none, or no object. */
+/*
+ * Value of the member of the object at p, or of the first in the array there;
+ * NULL: none.
+ */
 static const char *
 find_member(const char *p, const char *name, size_t name_len)
 {
 	p = skip_blanks(p);
+	if (*p == '[')
+		p = skip_blanks(p + 1);
 	if (*p != '{')
 		return NULL;
 	p = skip_blanks(p + 1);

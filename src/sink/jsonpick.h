@@ -15,7 +15,8 @@
 
 /*
  * Copies the string, number or literal at a path such as "error.message"
- * (names of members, joined by dots), a string with its escapes resolved.
+ * (names of members, joined by dots; of an array the first one counts), a
+ * string with its escapes resolved.
  * False, and dst empty: it is not there, or does not fit with its zero.
  */
 extern bool cdc_json_pick(const char *json, const char *path,

@@ -15,6 +15,7 @@ static const CdcSinkOps *const sinks[] = {
 	&cdc_sink_kafka,
 	&cdc_sink_file,
 	&cdc_sink_s3,
+	&cdc_sink_store,
 	&cdc_sink_webhook,
 	&cdc_sink_null,
 };

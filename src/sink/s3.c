@@ -14,6 +14,7 @@
 #include "postgres.h"
 
 #include "sink/http.h"
+#include "sink/multipart.h"
 #include "sink/objstore.h"
 #include "sink/s3_config.h"
 #include "sink/s3_request.h"
@@ -21,13 +22,6 @@
 #include "sink/sigv4.h"
 #include "sink/upload.h"
 #include "utils/memutils.h"
-
-/* What the stores ask of a multipart upload. */
-#define MIN_PART		(5 * 1024 * 1024)
-#define MAX_PARTS		10000
-
-#define MAX_UPLOAD_ID	2048
-#define QUERY_SIZE		(MAX_UPLOAD_ID * 3 + 64)
 
 /* Written and removed when a feed is created; sorts before all others. */
 #define PROBE_NAME		".cdc_sink-probe"
@@ -161,49 +155,6 @@ s3_probe(const CdcSinkConfig *config, int timeout_ms, char *error, size_t error_
  * ----------------------------------------------------------------
  */
 
-/* Body of a commit: the parts with their tags.  NULL: no memory. */
-static char *
-list_parts(const CdcObject *object)
-{
-	static const char head[] = "<CompleteMultipartUpload>";
-	static const char tail[] = "</CompleteMultipartUpload>";
-	size_t		size = sizeof(head) + sizeof(tail);
-	char	   *body;
-	char	   *p;
-
-	for (uint32 i = 0; i < object->nparts; i++)
-	{
-		if (object->parts[i]->tag != NULL)
-			size += strlen(object->parts[i]->tag) * strlen("&quot;") + 80;
-	}
-	body = malloc(size);
-	if (body == NULL)
-		return NULL;
-	p = stpcpy(body, head);
-	for (uint32 i = 0; i < object->nparts; i++)
-	{
-		const char *tag = object->parts[i]->tag;
-
-		if (tag == NULL)
-			continue;			/* the last one, which is empty */
-		p += sprintf(p, "<Part><PartNumber>%u</PartNumber><ETag>", i + 1);
-		for (; *tag; tag++)
-		{
-			if (*tag == '"')
-				p = stpcpy(p, "&quot;");
-			else if (*tag == '<')
-				p = stpcpy(p, "&lt;");
-			else if (*tag == '&')
-				p = stpcpy(p, "&amp;");
-			else
-				*p++ = *tag;
-		}
-		p = stpcpy(p, "</ETag></Part>");
-	}
-	strcpy(p, tail);
-	return body;
-}
-
 static CdcHttpCall *
 dialect_start(CdcSink *sink, const CdcUploadRequest *request,
 			  CdcHttpDone done, void *arg)
@@ -215,12 +166,11 @@ dialect_start(CdcSink *sink, const CdcUploadRequest *request,
 		.name = upload->object->name, .slices = request->slices,
 		.nslices = request->nslices, .done = done, .arg = arg,
 	};
-	char		id[MAX_UPLOAD_ID * 3 + 1] = "";
-	char		query[QUERY_SIZE];
+	char		query[CDC_MULTIPART_QUERY_SIZE];
 
-	if (upload->id != NULL && !cdc_sigv4_escape(id, sizeof(id), upload->id, false))
+	if (!cdc_multipart_query(upload, request->step, request->part, query))
 		return NULL;
-	snprintf(query, sizeof(query), "uploadId=%s", id);
+	r.query = query[0] != '\0' ? query : NULL;
 	switch (request->step)
 	{
 		case CDC_UPLOAD_PUT:
@@ -229,19 +179,14 @@ dialect_start(CdcSink *sink, const CdcUploadRequest *request,
 			break;
 		case CDC_UPLOAD_BEGIN:
 			r.method = "POST";
-			r.query = "uploads=";
 			r.creates = true;
 			break;
 		case CDC_UPLOAD_PART:
 			r.method = "PUT";
-			snprintf(query, sizeof(query), "partNumber=%u&uploadId=%s",
-					 request->part->number + 1, id);
-			r.query = query;
 			break;
 		case CDC_UPLOAD_COMMIT:
 			r.method = "POST";
-			r.query = query;
-			upload->body = list_parts(upload->object);
+			upload->body = cdc_multipart_list(upload->object);
 			if (upload->body == NULL)
 				return NULL;
 			body.data = upload->body;
@@ -254,7 +199,6 @@ dialect_start(CdcSink *sink, const CdcUploadRequest *request,
 			break;
 		case CDC_UPLOAD_ABORT:
 			r.method = "DELETE";
-			r.query = query;
 			r.last_will = true;
 			break;
 	}
@@ -262,74 +206,9 @@ dialect_start(CdcSink *sink, const CdcUploadRequest *request,
 }
 
 static CdcUploadVerdict
-judge_commit(const CdcHttpReply *reply)
-{
-	/* the answer begins before the outcome is known: 200 says nothing */
-	if (cdc_s3_succeeded(reply) &&
-		strstr(reply->body, "<CompleteMultipartUploadResult") != NULL)
-		return CDC_UPLOAD_OK;
-	if (cdc_s3_error_is(reply, "NoSuchUpload"))
-		return CDC_UPLOAD_GONE;
-	if (cdc_s3_error_is(reply, "InvalidPart") ||
-		cdc_s3_error_is(reply, "InvalidPartOrder") ||
-		cdc_s3_error_is(reply, "EntityTooSmall") ||
-		cdc_s3_error_is(reply, "MalformedXML"))
-		return CDC_UPLOAD_LOST;
-	return CDC_UPLOAD_RETRY;
-}
-
-/* Whoever may write may not always read: then it counts as not there. */
-static CdcUploadVerdict
-judge_check(const CdcObject *object, const CdcHttpReply *reply)
-{
-	char	   *len;
-	bool		same;
-
-	if (reply->status == 404 || reply->status == 403)
-		return CDC_UPLOAD_LOST;
-	if (!cdc_s3_succeeded(reply))
-		return CDC_UPLOAD_RETRY;
-	len = cdc_http_header(reply, "Content-Length");
-	same = len != NULL && strtoull(len, NULL, 10) == object->stored;
-	free(len);
-	return same ? CDC_UPLOAD_OK : CDC_UPLOAD_LOST;
-}
-
-static CdcUploadVerdict
 dialect_judge(CdcSink *sink, const CdcUploadRequest *request, const CdcHttpReply *reply)
 {
-	bool		ok = cdc_s3_succeeded(reply);
-	const char *text;
-	size_t		len;
-
-	switch (request->step)
-	{
-		case CDC_UPLOAD_BEGIN:
-			text = cdc_s3_element(reply->body, "UploadId", &len);
-			if (!ok || text == NULL || len > MAX_UPLOAD_ID)
-				return CDC_UPLOAD_RETRY;
-			request->upload->id = strndup(text, len);
-			return request->upload->id ? CDC_UPLOAD_OK : CDC_UPLOAD_RETRY;
-
-		case CDC_UPLOAD_PART:
-			if (cdc_s3_error_is(reply, "NoSuchUpload"))
-				return CDC_UPLOAD_GONE;
-			if (!ok)
-				return CDC_UPLOAD_RETRY;
-			request->part->tag = cdc_http_header(reply, "ETag");
-			return request->part->tag ? CDC_UPLOAD_OK : CDC_UPLOAD_RETRY;
-
-		case CDC_UPLOAD_COMMIT:
-			return judge_commit(reply);
-
-		case CDC_UPLOAD_CHECK:
-			return judge_check(request->upload->object, reply);
-
-		case CDC_UPLOAD_PUT:
-		case CDC_UPLOAD_ABORT:
-			break;
-	}
-	return ok ? CDC_UPLOAD_OK : CDC_UPLOAD_RETRY;
+	return cdc_multipart_judge(request, reply);
 }
 
 static void
@@ -370,8 +249,8 @@ drop_object(CdcSink *sink, CdcObject *object)
 }
 
 static const CdcObjTransport transport = {
-	.part_min = MIN_PART,
-	.max_parts = MAX_PARTS,
+	.part_min = CDC_MULTIPART_MIN_PART,
+	.max_parts = CDC_MULTIPART_MAX_PARTS,
 	.part = put_part,
 	.put = put_object,
 	.drop = drop_object,

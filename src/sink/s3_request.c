@@ -238,15 +238,6 @@ cdc_s3_element(const char *from, const char *name, size_t *len)
 	return start;
 }
 
-bool
-cdc_s3_error_is(const CdcHttpReply *reply, const char *code)
-{
-	size_t		len;
-	const char *text = cdc_s3_element(reply->body, "Code", &len);
-
-	return text != NULL && len == strlen(code) && memcmp(text, code, len) == 0;
-}
-
 void
 cdc_s3_explain(CdcHttp *http, const CdcS3Config *config,
 			   const CdcHttpReply *reply, char *dst, size_t size)

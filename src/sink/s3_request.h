@@ -38,9 +38,6 @@ extern CdcHttpCall *cdc_s3_start(CdcHttp *http, const CdcS3Config *config,
 /* Did the store do as it was asked? */
 extern bool cdc_s3_succeeded(const CdcHttpReply *reply);
 
-/* The code of an error, as "NoSuchUpload"? */
-extern bool cdc_s3_error_is(const CdcHttpReply *reply, const char *code);
-
 /*
  * Text between <name> and the next tag, at or behind "from"; NULL: there is
  * none, or it is empty.

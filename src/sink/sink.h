@@ -214,6 +214,7 @@ extern bool cdc_sink_gone(int64 job_id);
 extern const CdcSinkOps cdc_sink_kafka;
 extern const CdcSinkOps cdc_sink_file;
 extern const CdcSinkOps cdc_sink_s3;
+extern const CdcSinkOps cdc_sink_store;
 extern const CdcSinkOps cdc_sink_webhook;
 extern const CdcSinkOps cdc_sink_null;
 

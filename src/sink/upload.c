@@ -392,6 +392,12 @@ find_upload(CdcUploader *up, CdcObject *object)
 	if (upload != NULL)
 		return upload;
 	upload = calloc(1, sizeof(CdcUpload));
+	if (upload != NULL && up->dialect->no_begin &&
+		(upload->id = strdup("")) == NULL)
+	{
+		free(upload);
+		upload = NULL;
+	}
 	if (upload == NULL)
 	{
 		cdc_sink_trouble(up->sink, "out of memory");

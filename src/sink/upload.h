@@ -80,6 +80,8 @@ typedef struct CdcUploadRequest
 
 typedef struct CdcUploadDialect
 {
+	bool		no_begin;		/* large objects need no BEGIN: upload->id is "" */
+
 	/*
 	 * May requests be made?  False: something (a token) is on its way; the
 	 * sink calls cdc_uploader_run() when it is there.  NULL: always.

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what is missing to build and test: Debian packages, Apache Kafka
-# from Maven Central, and with Go an S3 server. Does nothing, quickly, when all
-# is there.
+# from Maven Central, and where Go and Node.js are, servers and clients of
+# stores. Does nothing, quickly, when all is there.
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 PGVER=${PGVER:-15}
@@ -62,3 +62,5 @@ fi
 kafka_fetch
 . "$(dirname "${BASH_SOURCE[0]}")/s3.sh"
 s3_fetch
+. "$(dirname "${BASH_SOURCE[0]}")/stores.sh"
+stores_fetch

@@ -20,7 +20,7 @@ cleanup()
 			kill -9 "$pid" 2>/dev/null || true
 			wait_gone "$pid" 5 || true
 		fi
-	done < <(find "$base" -name postmaster.pid -o -path '*kafka*/pid' -o -path '*/s3*/pid' 2>/dev/null)
+	done < <(find "$base" -name postmaster.pid -o -path '*kafka*/pid' -o -path '*/s3*/pid' -o -path '*/store-*/pid' 2>/dev/null)
 	rm -rf "$base"
 }
 trap cleanup EXIT

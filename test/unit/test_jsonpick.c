@@ -70,6 +70,9 @@ main(void)
 	pick("{\"t\":[[[[", "s", NULL);
 	pick("{\"t\":1 \"s\":2}", "s", NULL);
 	pick("[\"s\"]", "s", NULL);
+	pick("{\"e\":[ {\"s\":\"first\"},{\"s\":\"second\"}]}", "e.s", "first");
+	pick("{\"e\":[]}", "e.s", NULL);
+	pick("{\"e\":[", "e.s", NULL);
 	pick("<html>", "s", NULL);
 
 	if (!cdc_json_pick("{\"s\":\"abc\"}", "s", small, sizeof(small)) ||
