@@ -156,7 +156,7 @@ CREATE FUNCTION cdc_sink.feed_stats(
 	OUT acked numeric, OUT acked_time timestamptz,
 	OUT last_message timestamptz, OUT in_trouble boolean,
 	OUT last_error text, OUT last_error_time timestamptz,
-	OUT running_status text, OUT stopped boolean)
+	OUT running_status text, OUT stopped boolean, OUT scanning boolean)
 RETURNS SETOF record
 LANGUAGE C VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'cdc_feed_stats';
 
@@ -291,8 +291,8 @@ SELECT j.job_id,
 					(c.hlc_wall / 1000)::float8 * interval '1 microsecond' END)
 	END AS lag_time,
 	CASE
-		WHEN c.scan_done THEN 'done'
-		WHEN f.scanned_rows > 0 THEN f.scanned_rows::text || ' rows sent'
+		WHEN c.scan_done AND f.scanning IS NOT TRUE THEN 'done'
+		WHEN c.scan_done OR f.scanned_rows > 0 THEN f.scanned_rows::text || ' rows sent'
 	END AS scan_progress
 FROM cdc_sink.job j
 	JOIN cdc_sink.checkpoint c USING (job_id)

@@ -32,7 +32,7 @@ PG_FUNCTION_INFO_V1(cdc_feed_stats);
 PG_FUNCTION_INFO_V1(cdc_lane_stats);
 PG_FUNCTION_INFO_V1(cdc_option_list);
 
-#define FEED_COLUMNS	17
+#define FEED_COLUMNS	18
 #define LANE_COLUMNS	5
 #define OPTION_COLUMNS	5
 
@@ -131,6 +131,7 @@ cdc_feed_stats(PG_FUNCTION_ARGS)
 		values[c++] = TimestampTzGetDatum(f->last_error_time);
 		values[c++] = CStringGetTextDatum(f->running_status);
 		values[c++] = BoolGetDatum(f->stopped);
+		values[c++] = BoolGetDatum(f->scanning);
 		Assert(c == FEED_COLUMNS);
 		tuplestore_putvalues(store, desc, values, nulls);
 	}

@@ -86,6 +86,7 @@ typedef struct CdcFeedShared
 	bool		in_trouble;		/* last_error is of now */
 	bool		stop_requested; /* pause or cancel: send nothing more */
 	bool		stopped;		/* nothing more is sent */
+	bool		scanning;		/* a scan is under way */
 	char		running_status[CDC_STATUS_SIZE];
 } CdcFeedShared;
 

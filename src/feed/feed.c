@@ -646,7 +646,7 @@ cdc_feed_flush(CdcFeed *feed)
 	}
 	if (feed->scan != NULL)
 	{
-		CdcHlc		below = cdc_scan_t0(feed);
+		CdcHlc		below = cdc_scan_floor(feed);
 
 		if (below.logical > 0)
 			below.logical--;

@@ -145,6 +145,29 @@ cdc_scan_begin(CdcFeed *feed, CdcHlc t0)
 	}
 }
 
+/*
+ * A table that is read again at a later commit need not be read to the end
+ * for an earlier one: every row comes with the later stamp.  No row of the
+ * later scan leaves before its hold is durable, so a replay that sends the
+ * earlier rows after all sends them before.  The initial scan is not cut
+ * short: its rows are the table as it was when the feed was created.
+ */
+static void
+supersede(CdcFeed *feed, const CdcScan *by, const CdcScanItem *item)
+{
+	for (CdcScan *scan = feed->scan; scan != NULL; scan = scan->next)
+	{
+		if (scan == by || scan->initial)
+			continue;
+		for (int i = 0; i < scan->nitems; i++)
+		{
+			if (scan->items[i].relid == item->relid ||
+				(item->relid == item->target && scan->items[i].target == item->target))
+				scan->dropped[i] = true;
+		}
+	}
+}
+
 CdcHlc
 cdc_scan_start(CdcFeed *feed, XLogRecPtr commit_lsn, XLogRecPtr end_lsn,
 			   List *items, const char *what)
@@ -185,6 +208,7 @@ cdc_scan_start(CdcFeed *feed, XLogRecPtr commit_lsn, XLogRecPtr end_lsn,
 			continue;
 		scan->dropped[scan->nitems] = false;
 		scan->items[scan->nitems++] = *item;
+		supersede(feed, scan, item);
 	}
 	return scan->t0;
 }
@@ -200,6 +224,17 @@ cdc_scan_hold(const CdcFeed *feed, XLogRecPtr *lsn, CdcHlc *hlc)
 		return false;
 	*lsn = scan->hold_lsn;
 	*hlc = scan->hold_hlc;
+	return true;
+}
+
+bool
+cdc_scan_all_dropped(const CdcScan *scan)
+{
+	for (int i = 0; i < scan->nitems; i++)
+	{
+		if (!scan->dropped[i])
+			return false;
+	}
 	return true;
 }
 
@@ -378,9 +413,13 @@ cdc_scan_free(CdcFeed *feed)
 }
 
 CdcHlc
-cdc_scan_t0(const CdcFeed *feed)
+cdc_scan_floor(const CdcFeed *feed)
 {
-	return feed->scan->t0;
+	CdcHlc		floor = feed->scan->hold_hlc;
+
+	if (!feed->scan->initial)
+		floor.logical++;		/* the initial one holds at its own T0 */
+	return floor;
 }
 
 bool

@@ -212,6 +212,11 @@ cdc_scan_pump(CdcFeed *feed, size_t room)
 
 	if (scan == NULL || scan->read_all || feed->mode != CDC_FEED_ACTIVE)
 		return false;
+	if (unlikely(cdc_scan_all_dropped(scan)))
+	{
+		take_end(feed);
+		return false;
+	}
 	if (scan->keys_full)
 	{
 		cdc_feed_end(feed, "too many rows were changed during the %s; raise cdc_sink.lane_memory",

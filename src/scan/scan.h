@@ -25,7 +25,8 @@
  * so that what was sent before C is acknowledged by then.
  *
  * Several scans of a feed wait for each other, in the order of their
- * commits; each records the keys since its own C.
+ * commits; each records the keys since its own C.  A table that a later scan
+ * reads again is not read to the end for an earlier one.
  *
  * Runs: lane worker, main thread (start, recording: decoding callback).
  *-------------------------------------------------------------------------
@@ -88,8 +89,13 @@ extern CdcHlc cdc_scan_start(struct CdcFeed *feed, XLogRecPtr commit_lsn,
 							 XLogRecPtr end_lsn, List *items,
 							 const char *what);
 
-/* The stamp of the rows of the oldest scan. */
-extern CdcHlc cdc_scan_t0(const struct CdcFeed *feed);
+/*
+ * With a scan under way no row to come is below this stamp.  It is the
+ * same in every incarnation of the sink until the scan is over: files are
+ * named by it, and rows of an incarnation that went must not sort behind
+ * those that came later.
+ */
+extern CdcHlc cdc_scan_floor(const struct CdcFeed *feed);
 
 /*
  * May the durable position not pass a scan's hold?  If so, sets where it is

@@ -72,6 +72,9 @@ extern bool cdc_scan_has_key(const CdcFeed *feed, CdcScan *scan, int target,
 /* Lets the worker go, whatever it is doing. */
 extern void cdc_scan_drop_worker(CdcScan *scan);
 
+/* Is nothing of it wanted any more? */
+extern bool cdc_scan_all_dropped(const CdcScan *scan);
+
 /* The feed's target that an item's rows belong to, -1: it has gone. */
 extern int	cdc_scan_item_target(const CdcFeed *feed, const CdcScan *scan,
 								 int item);

@@ -191,8 +191,8 @@ open_sink_if_due(CdcFeed *feed, TimestampTz now)
 	config.floor = feed->acked_hlc;
 	config.floor.logical++;		/* a RESOLVED of acked_hlc may be there */
 	if (feed->scan != NULL &&
-		cdc_hlc_cmp(cdc_scan_t0(feed), config.floor) < 0)
-		config.floor = cdc_scan_t0(feed);
+		cdc_hlc_cmp(cdc_scan_floor(feed), config.floor) < 0)
+		config.floor = cdc_scan_floor(feed);
 	cdc_threads_started();
 	feed->sink = try_open(feed, &config);
 	if (feed->sink == NULL)

@@ -124,6 +124,7 @@ lane_publish(TimestampTz now)
 		trouble = current_trouble(feed);
 		s->in_trouble = trouble != NULL;
 		s->stopped = feed->mode == CDC_FEED_STOPPED || feed->held;
+		s->scanning = !cdc_scan_is_done(feed);
 		describe(feed, s->running_status, sizeof(s->running_status));
 	}
 	LWLockRelease(cdc_shared->lock);
