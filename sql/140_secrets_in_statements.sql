@@ -10,7 +10,7 @@ SET search_path = hiding, public;
 CREATE TABLE foo (a int PRIMARY KEY);
 
 -- Errors are caught, so that the same statement can look at its own text.
-CREATE FUNCTION try(options text, uri text DEFAULT 'kafka://127.0.0.1:1/?nope=1') RETURNS text LANGUAGE plpgsql AS $$
+CREATE FUNCTION try(options text, uri text DEFAULT 'kafka://127.0.0.1:1/?tls_enabled=x') RETURNS text LANGUAGE plpgsql AS $$
 BEGIN
 	PERFORM changefeed_create('{foo}', uri, options::jsonb);
 	RETURN 'created';
@@ -27,8 +27,10 @@ SELECT error, query FROM (SELECT try('{"webhook_auth_header": "e"}') AS error OF
 SELECT error, query FROM (SELECT try('{"webhook_auth_header": "Bearer geheim"}') AS error OFFSET 0) t, shown(error);
 -- another spelling of the same text
 SELECT error, query FROM (SELECT try('{"webhook_auth_header": "Bearer \u0067eheim"}') AS error OFFSET 0) t, shown(error);
-SELECT error, query FROM (SELECT try('{}', 'kafka://h/?nope=1&sasl_password=ge' || 'heim') AS error OFFSET 0) t, shown(error);
-SELECT error, query FROM (SELECT try('{}', 'kafka://h/?nope=1&sasl_password=ge''heim') AS error OFFSET 0) t, shown(error);
+SELECT error, query FROM (SELECT try('{}', 'kafka://h/?tls_enabled=x&sasl_password=ge' || 'heim') AS error OFFSET 0) t, shown(error);
+SELECT error, query FROM (SELECT try('{}', 'kafka://h/?tls_enabled=x&sasl_password=ge''heim') AS error OFFSET 0) t, shown(error);
+-- nobody knows what an unknown parameter is
+SELECT error, query FROM (SELECT try('{}', 'kafka://h/?sasl_pasword=geheim') AS error OFFSET 0) t, shown(error);
 -- nothing to hide
 SELECT error, query FROM (SELECT try('{}') AS error OFFSET 0) t, shown(error);
 
@@ -47,10 +49,10 @@ GRANT EXECUTE ON FUNCTION changefeed_create(text[], text, jsonb) TO hiding_user;
 GRANT USAGE ON SCHEMA hiding TO hiding_user;
 GRANT SELECT ON foo TO hiding_user;
 SET cdc_sink.restrict_sinks = external;
-SELECT changefeed_create('{foo}', 'kafka://127.0.0.1:1/?nope=1');
+SELECT changefeed_create('{foo}', 'kafka://127.0.0.1:1/?tls_enabled=x');
 SET ROLE hiding_user;
 SET cdc_sink.restrict_sinks = off;
-SELECT changefeed_create('{foo}', 'kafka://127.0.0.1:1/?nope=1');
+SELECT changefeed_create('{foo}', 'kafka://127.0.0.1:1/?tls_enabled=x');
 \set VERBOSITY default
 SELECT changefeed_create('{foo}', 'null://');
 RESET ROLE;

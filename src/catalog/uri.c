@@ -13,6 +13,7 @@
 
 #include <ctype.h>
 
+#include "catalog/external.h"
 #include "catalog/uri.h"
 #include "common/base64.h"
 #include "lib/stringinfo.h"
@@ -488,15 +489,31 @@ cdc_uri_require_known(const CdcUri *uri, const char *sink,
  * ----------------------------------------------------------------
  */
 
-/* Does the "=" at eq follow the name of a secret parameter? */
+/* Is it the name of a parameter that everybody may see the value of? */
 static bool
-secret_value_follows(const char *start, const char *eq)
+is_public_name(const char *name, size_t len)
+{
+	char	   *text = try_decode(name, len, true);
+	const CdcServerOption *option = text ? cdc_server_option_of_param(text) : NULL;
+
+	return text != NULL && !is_secret_name(name, len) &&
+		(option != NULL || strcmp(text, "delay") == 0);
+}
+
+/*
+ * Does the "=" at eq follow the name of a parameter that may be secret?  In a
+ * URI one that is not known may be a secret one, misspelt.
+ */
+static bool
+secret_value_follows(const char *start, const char *eq, bool in_uri)
 {
 	const char *name = eq;
 
 	while (name > start &&
 		   (isalnum((unsigned char) name[-1]) || strchr("_%+-.", name[-1]) != NULL))
 		name--;
+	if (in_uri)
+		return !is_public_name(name, eq - name);
 	return name < eq && is_secret_name(name, eq - name);
 }
 
@@ -545,7 +562,7 @@ redact_password(StringInfo out, const char *start, const char *colon,
 		return fallback;
 	for (const char *p = colon; p < at; p++)
 	{
-		if (*p == '=' && secret_value_follows(start, p))
+		if (*p == '=' && secret_value_follows(start, p, false))
 			return end;
 	}
 	return at;
@@ -640,7 +657,7 @@ redact_piece(StringInfo out, const char *start, const char *end,
 		if (*p++ == '=')
 		{
 			const char *stop = memchr(p, '&', end - p);
-			bool		secret = secret_value_follows(start, p - 1);
+			bool		secret = secret_value_follows(start, p - 1, !hide_query);
 
 			if (stop == NULL)
 				stop = end;
