@@ -12,7 +12,6 @@ SELECT s3_uri('bucket/p', '&AWS_ACCESS_KEY_ID=k');
 SELECT s3_uri('bucket/p', '&AWS_ACCESS_KEY_ID=k&AWS_SECRET_ACCESS_KEY=');
 SELECT s3_uri('bucket/p', '&AUTH=none');
 SELECT s3_uri('bucket/p', '&AUTH=implicit&AWS_ACCESS_KEY_ID=k');
-SELECT s3_uri('bucket/p', '&ASSUME_ROLE=arn');
 SELECT s3_uri('bucket/p', '&AWS_ACCESS_KEY_ID=k%0A&AWS_SECRET_ACCESS_KEY=geheim123');
 SELECT s3_uri('bucket/p', '&AWS_ACCESS_KEY_ID=k/k&AWS_SECRET_ACCESS_KEY=geheim123');
 SELECT changefeed_create('{s3_t}', 's3://key:hidden@bucket/p');

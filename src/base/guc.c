@@ -26,6 +26,7 @@ int			cdc_idle_resolved_interval = 1000;
 int			cdc_max_retained_wal = 0;
 int			cdc_job_retention = 14 * 24 * 3600;
 bool		cdc_allow_http_webhook = false;
+bool		cdc_allow_implicit_credentials = false;
 char	   *cdc_file_root = NULL;
 char	   *cdc_allowed_sink_hosts = NULL;
 int			cdc_restrict_sinks = CDC_RESTRICT_OFF;
@@ -88,6 +89,11 @@ cdc_guc_init(void)
 							 "Allows webhooks without TLS (webhook-http).",
 							 "Rows and credentials cross the network in the clear then.",
 							 &cdc_allow_http_webhook, false,
+							 PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomBoolVariable("cdc_sink.allow_implicit_credentials",
+							 "Lets everybody use the server's own credentials at cloud stores (AUTH=implicit).",
+							 "Superusers always may.",
+							 &cdc_allow_implicit_credentials, false,
 							 PGC_SUSET, 0, NULL, NULL, NULL);
 	DefineCustomStringVariable("cdc_sink.file_root",
 							   "Sets the directory below which nodelocal:// and file:// sinks may write.",

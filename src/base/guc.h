@@ -25,6 +25,7 @@ extern int	cdc_idle_resolved_interval; /* ms, sighup */
 extern int	cdc_max_retained_wal;	/* MB, sighup, 0: no limit */
 extern int	cdc_job_retention;		/* s, sighup: how long finished jobs stay */
 extern bool cdc_allow_http_webhook; /* superuser: webhooks without TLS */
+extern bool cdc_allow_implicit_credentials;	/* superuser: AUTH=implicit */
 extern char *cdc_file_root;			/* superuser: root of nodelocal:// */
 
 extern char *cdc_allowed_sink_hosts;	/* sighup, "": any; see hosts.h */

@@ -65,6 +65,7 @@ static const CdcServerOption server_options[] = {
 	/* stores */
 	{"AUTH", CDC_IN_SERVER},
 	{"ASSUME_ROLE", CDC_IN_SERVER},
+	{"AWS_STS_ENDPOINT", CDC_IN_SERVER},
 	{"AWS_REGION", CDC_IN_SERVER},
 	{"AWS_ENDPOINT", CDC_IN_SERVER},
 	{"AWS_USE_PATH_STYLE", CDC_IN_SERVER},

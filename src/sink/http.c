@@ -144,6 +144,12 @@ free_engine(CdcHttp *http)
 		free(http->secrets[i]);
 	}
 	free(http->secrets);
+	for (int i = 0; i < CDC_HTTP_LATE_SECRETS; i++)
+	{
+		if (http->late_secrets[i] != NULL)
+			explicit_bzero(http->late_secrets[i], strlen(http->late_secrets[i]));
+		free(http->late_secrets[i]);
+	}
 	if (http->key != NULL)
 		explicit_bzero(http->key, strlen(http->key));
 	free(http->ca);
@@ -172,6 +178,20 @@ copy_secrets(CdcHttp *http, const char *const *secrets)
 		http->nsecrets++;
 	}
 	return true;
+}
+
+void
+cdc_http_add_secret(CdcHttp *http, const char *secret)
+{
+	char	  **slot = &http->late_secrets[http->next_late];
+
+	if (secret == NULL || secret[0] == '\0')
+		return;
+	if (*slot != NULL)
+		explicit_bzero(*slot, strlen(*slot));
+	free(*slot);
+	*slot = strdup(secret);
+	http->next_late = (http->next_late + 1) % CDC_HTTP_LATE_SECRETS;
 }
 
 static bool

@@ -76,6 +76,9 @@ typedef struct CdcHttpRequest
 	int			nslices;		/* 0: no body (an empty one for POST, PUT) */
 	bool		last_will;		/* carried out also when the engine is closed, in
 								 * what little time that has; without a body */
+	bool		public_tls;		/* not by the engine's TLS settings, but with the
+								 * system's authorities */
+	bool		no_proxy;		/* for what is on this machine or beside it */
 	bool		connect_only;	/* TCP and TLS only, for probes: status stays
 								 * 0, error "" is success */
 
@@ -128,6 +131,9 @@ extern void cdc_http_close(CdcHttp *http, void (*release) (void *arg), void *arg
 
 /* Value of a header of an answer, malloc'ed; NULL: not there, or no memory. */
 extern char *cdc_http_header(const CdcHttpReply *reply, const char *name);
+
+/* One more secret, as those of the configuration; the last few are kept. */
+extern void cdc_http_add_secret(CdcHttp *http, const char *secret);
 
 /*
  * Text of a server for our messages: in ASCII, on one line, without the

@@ -21,6 +21,15 @@
 
 /* ---- words ----------------------------------------------------------- */
 
+static size_t
+match_secret(const char *secret, const char *text, size_t len)
+{
+	size_t		secret_len = secret ? strlen(secret) : 0;
+
+	return secret_len > 0 && secret_len <= len &&
+		memcmp(text, secret, secret_len) == 0 ? secret_len : 0;
+}
+
 void
 cdc_http_clean(const CdcHttp *http, char *dst, size_t size,
 			   const char *text, size_t len)
@@ -32,13 +41,9 @@ cdc_http_clean(const CdcHttp *http, char *dst, size_t size,
 		size_t		skip = 0;
 
 		for (int s = 0; s < http->nsecrets && skip == 0; s++)
-		{
-			size_t		secret_len = strlen(http->secrets[s]);
-
-			if (secret_len <= len - i &&
-				memcmp(text + i, http->secrets[s], secret_len) == 0)
-				skip = secret_len;
-		}
+			skip = match_secret(http->secrets[s], text + i, len - i);
+		for (int s = 0; s < CDC_HTTP_LATE_SECRETS && skip == 0; s++)
+			skip = match_secret(http->late_secrets[s], text + i, len - i);
 		if (skip > 0)
 		{
 			n += strlcpy(dst + n, "redacted", size - n);
@@ -337,21 +342,23 @@ set_options(CdcHttpCall *call, const CdcHttpRequest *request)
 		EASY(CURLOPT_LOW_SPEED_TIME, (long) Max(request->stall_timeout_ms / 1000, 1));
 	}
 
-	if (http->ca != NULL)
+	if (request->no_proxy)
+		EASY(CURLOPT_NOPROXY, "*");
+	if (http->ca != NULL && !request->public_tls)
 	{
 		struct curl_blob blob = pem_blob(http->ca);
 
 		EASY(CURLOPT_CAINFO_BLOB, &blob);
 		EASY(CURLOPT_CAPATH, (char *) NULL);	/* this one, and no other */
 	}
-	if (http->cert != NULL)
+	if (http->cert != NULL && !request->public_tls)
 	{
 		struct curl_blob blob = pem_blob(http->cert);
 
 		EASY(CURLOPT_SSLCERT_BLOB, &blob);
 		EASY(CURLOPT_SSLCERTTYPE, "PEM");
 	}
-	if (http->key != NULL)
+	if (http->key != NULL && !request->public_tls)
 	{
 		struct curl_blob blob = pem_blob(http->key);
 
@@ -360,7 +367,7 @@ set_options(CdcHttpCall *call, const CdcHttpRequest *request)
 	}
 	/* else the library would ask the terminal for the key's passphrase */
 	EASY(CURLOPT_KEYPASSWD, "");
-	if (http->insecure)
+	if (http->insecure && !request->public_tls)
 	{
 		EASY(CURLOPT_SSL_VERIFYPEER, 0L);
 		EASY(CURLOPT_SSL_VERIFYHOST, 0L);

@@ -21,6 +21,7 @@
 #endif
 
 #define CDC_HTTP_POOL		32	/* easy handles kept for reuse */
+#define CDC_HTTP_LATE_SECRETS	24
 
 struct CdcHttpCall
 {
@@ -67,6 +68,8 @@ struct CdcHttp
 	bool		insecure;
 	char	  **secrets;
 	int			nsecrets;
+	char	   *late_secrets[CDC_HTTP_LATE_SECRETS];	/* a ring */
+	int			next_late;
 
 	pthread_t	thread;
 	bool		has_thread;

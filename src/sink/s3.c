@@ -13,6 +13,7 @@
  */
 #include "postgres.h"
 
+#include "sink/aws_creds.h"
 #include "sink/http.h"
 #include "sink/multipart.h"
 #include "sink/objstore.h"
@@ -20,6 +21,7 @@
 #include "sink/s3_request.h"
 #include "sink/s3_sweep.h"
 #include "sink/sigv4.h"
+#include "sink/store.h"
 #include "sink/upload.h"
 #include "utils/memutils.h"
 
@@ -31,6 +33,8 @@ typedef struct S3Sink
 	CdcSink		base;
 	MemoryContext cxt;			/* of config */
 	CdcS3Config *config;
+	CdcAwsCreds *creds;
+	uint64		creds_failures; /* as last told */
 	CdcObjStore *store;
 	CdcUploader *uploader;
 	CdcS3Sweep *sweep;
@@ -54,17 +58,24 @@ s3_check(const CdcUri *uri, const CdcOptions *options)
 						uri->scheme)));
 }
 
+static const char *
+s3_forbidden(const CdcUri *uri)
+{
+	const char *hint;
+
+	return cdc_s3_forbidden(uri, &hint);
+}
+
 static CdcHttp *
 open_http(const CdcS3Config *config, int64 job_id)
 {
 	CdcHttpConfig http;
-	const char *secrets[] = {config->secret_key, config->session_token, NULL};
 
 	memset(&http, 0, sizeof(http));
 	http.job_id = job_id;
 	http.max_connections = CDC_UPLOAD_PARALLEL;
+	http.ca = config->ca;
 	http.insecure = config->insecure;
-	http.secrets = secrets;
 	return cdc_http_open(&http);
 }
 
@@ -77,6 +88,7 @@ typedef struct Probe
 {
 	CdcHttp    *http;
 	CdcS3Config *config;
+	CdcAwsCreds *creds;
 	bool		answered;
 	bool		ok;
 	char	   *error;
@@ -110,12 +122,34 @@ probe_request(Probe *probe, const char *method, int timeout_ms)
 	};
 
 	probe->answered = probe->ok = false;
-	if (cdc_s3_start(probe->http, probe->config, &request) == NULL)
+	if (cdc_s3_start(probe->http, probe->config, cdc_aws_creds_key(probe->creds), &request) == NULL)
 		strlcpy(probe->error, "out of memory", probe->error_size);
 	else if (!cdc_http_wait(probe->http, timeout_ms) || !probe->answered)
 		snprintf(probe->error, probe->error_size, "bucket \"%s\" at %s did not answer within %d ms",
 				 probe->config->bucket, probe->config->host, timeout_ms);
 	return probe->ok;
+}
+
+/* Waits for the key. */
+static bool
+probe_key(Probe *probe, int timeout_ms)
+{
+	if (cdc_aws_creds_ready(probe->creds))
+		return true;
+	if (cdc_http_wait(probe->http, timeout_ms) && cdc_aws_creds_ready(probe->creds))
+		return true;
+	if (cdc_aws_creds_error(probe->creds)[0] != '\0')
+		strlcpy(probe->error, cdc_aws_creds_error(probe->creds), probe->error_size);
+	else
+		snprintf(probe->error, probe->error_size, "could not get credentials within %d ms",
+				 timeout_ms);
+	return false;
+}
+
+static void
+free_probe_creds(void *arg)
+{
+	cdc_aws_creds_free(arg);
 }
 
 static bool
@@ -130,12 +164,16 @@ s3_probe(const CdcSinkConfig *config, int timeout_ms, char *error, size_t error_
 	probe.error = error;
 	probe.error_size = error_size;
 	probe.http = open_http(probe.config, 0);
-	if (probe.http == NULL)
+	probe.creds = probe.http ? cdc_aws_creds_create(probe.http, probe.config->source) : NULL;
+	if (probe.creds == NULL)
 	{
+		if (probe.http != NULL)
+			cdc_http_close(probe.http, NULL, NULL);
 		strlcpy(error, "out of memory", error_size);
 		return false;
 	}
-	ok = probe_request(&probe, "PUT", timeout_ms);
+	ok = probe_key(&probe, timeout_ms) &&
+		probe_request(&probe, "PUT", Max((int) (end - cdc_http_now_ms()), 100));
 
 	/* who may only write leaves it there */
 	if (ok)
@@ -145,7 +183,7 @@ s3_probe(const CdcSinkConfig *config, int timeout_ms, char *error, size_t error_
 		(void) probe_request(&probe, "DELETE", Max(left, 100));
 		error[0] = '\0';
 	}
-	cdc_http_close(probe.http, NULL, NULL);
+	cdc_http_close(probe.http, free_probe_creds, probe.creds);
 	cdc_s3_wipe(probe.config);
 	return ok;
 }
@@ -202,12 +240,39 @@ dialect_start(CdcSink *sink, const CdcUploadRequest *request,
 			r.last_will = true;
 			break;
 	}
-	return cdc_s3_start(s3->http, s3->config, &r);
+	return cdc_s3_start(s3->http, s3->config, cdc_aws_creds_key(s3->creds), &r);
+}
+
+static bool
+dialect_ready(CdcSink *sink)
+{
+	S3Sink	   *s3 = (S3Sink *) sink;
+
+	if (cdc_aws_creds_ready(s3->creds))
+		return true;
+	if (cdc_aws_creds_failures(s3->creds) != s3->creds_failures)
+	{
+		s3->creds_failures = cdc_aws_creds_failures(s3->creds);
+		cdc_sink_trouble(sink, "%s", cdc_aws_creds_error(s3->creds));
+	}
+	return false;
+}
+
+/* Is it about the key, which may be renewed? */
+static bool
+key_refused(const CdcHttpReply *reply)
+{
+	return cdc_reply_code_is(reply, "ExpiredToken") ||
+		cdc_reply_code_is(reply, "InvalidToken") ||
+		cdc_reply_code_is(reply, "TokenRefreshRequired") ||
+		cdc_reply_code_is(reply, "InvalidAccessKeyId");
 }
 
 static CdcUploadVerdict
 dialect_judge(CdcSink *sink, const CdcUploadRequest *request, const CdcHttpReply *reply)
 {
+	if (key_refused(reply))
+		cdc_aws_creds_reject(((S3Sink *) sink)->creds);
 	return cdc_multipart_judge(request, reply);
 }
 
@@ -220,6 +285,7 @@ dialect_explain(CdcSink *sink, const CdcHttpReply *reply, char *dst, size_t size
 }
 
 static const CdcUploadDialect dialect = {
+	.ready = dialect_ready,
 	.start = dialect_start,
 	.judge = dialect_judge,
 	.explain = dialect_explain,
@@ -296,6 +362,7 @@ s3_release(void *arg)
 	if (s3->uploader != NULL)
 		cdc_uploader_free(s3->uploader);
 	cdc_s3_sweep_free(s3->sweep);
+	cdc_aws_creds_free(s3->creds);
 	if (s3->config != NULL)
 		cdc_s3_wipe(s3->config);
 	MemoryContextDelete(s3->cxt);
@@ -320,9 +387,10 @@ s3_open(const CdcSinkConfig *config)
 		return &s3->base;
 	s3->store = cdc_objstore_create(&s3->base, config, &parsed, &transport);
 	s3->http = s3->store ? open_http(s3->config, config->job_id) : NULL;
-	s3->uploader = s3->http ? cdc_uploader_create(&s3->base, s3->http, &dialect) : NULL;
+	s3->creds = s3->http ? cdc_aws_creds_create(s3->http, s3->config->source) : NULL;
+	s3->uploader = s3->creds ? cdc_uploader_create(&s3->base, s3->http, &dialect) : NULL;
 	s3->sweep = s3->uploader ?
-		cdc_s3_sweep_create(s3->http, s3->config, s3->store, config->job_id) : NULL;
+		cdc_s3_sweep_create(s3->http, s3->config, s3->creds, s3->store, config->job_id) : NULL;
 	if (s3->sweep == NULL)
 	{
 		if (s3->store != NULL)
@@ -407,6 +475,7 @@ const CdcSinkOps cdc_sink_s3 = {
 	.forces_key_in_value = true,
 	.sanitises_topics = false,
 	.check = s3_check,
+	.forbidden = s3_forbidden,
 	.probe = s3_probe,
 	.open = s3_open,
 	.submit = s3_submit,

@@ -23,10 +23,10 @@
 
 static const char *const known_params[] = {
 	CDC_OBJ_PARAM_NAMES,
-	"AUTH", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN",
+	CDC_AWS_PARAM_NAMES,
 	"AWS_REGION", "AWS_ENDPOINT", "AWS_USE_PATH_STYLE", "AWS_SKIP_CHECKSUM",
 	"AWS_SKIP_TLS_VERIFY", "AWS_SERVER_ENC_MODE", "AWS_SERVER_KMS_ID",
-	"S3_STORAGE_CLASS", "ASSUME_ROLE", NULL
+	"S3_STORAGE_CLASS", "ca_cert", NULL
 };
 
 /* A parameter that is there and not empty, or NULL. */
@@ -54,94 +54,43 @@ header_param(const CdcUri *uri, const char *name)
 	return pstrdup(value);
 }
 
-/* A key or token: a "+" of base64 that was not escaped has become a space. */
-static char *
-secret_text(const CdcUri *uri, const char *name, const char *value)
+/* Does a parameter name an endpoint without TLS? */
+static bool
+is_plain(const CdcUri *uri, const char *name)
 {
-	char	   *text;
+	const char *endpoint = param(uri, name);
 
-	if (value == NULL)
-		return NULL;
-	text = pstrdup(value);
-	for (char *p = text; *p; p++)
-	{
-		if (*p == ' ')
-			*p = '+';
-		else if ((unsigned char) *p < 0x20 || (unsigned char) *p >= 0x7f)
-			FAIL(errmsg("param %s must not contain special characters", name));
-	}
-	return text;
+	return endpoint != NULL && pg_strncasecmp(endpoint, "http://", 7) == 0;
 }
 
-/* Is it AUTH=implicit? */
-static bool
-implicit_auth(const CdcUri *uri)
+const char *
+cdc_s3_forbidden(const CdcUri *uri, const char **hint)
 {
-	const char *auth = param(uri, "AUTH");
-
-	if (auth == NULL || strcmp(auth, "specified") == 0)
-		return false;
-	if (strcmp(auth, "implicit") != 0)
-		FAIL(errmsg("unsupported value for param AUTH"),
-			 errhint("Valid values are specified and implicit."));
-	return true;
+	if ((is_plain(uri, "AWS_ENDPOINT") || is_plain(uri, "AWS_STS_ENDPOINT")) &&
+		!cdc_allow_http_webhook)
+	{
+		*hint = "A superuser can allow it with the setting cdc_sink.allow_http_webhook.";
+		return "must be superuser to use a store without TLS";
+	}
+	if (cdc_aws_is_implicit(uri) && !cdc_allow_implicit_credentials)
+	{
+		*hint = "Give AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY. A superuser can allow it with the setting cdc_sink.allow_implicit_credentials.";
+		return "must be superuser to use the credentials of the server (AUTH=implicit)";
+	}
+	return NULL;
 }
 
 void
 cdc_s3_check_access(const CdcUri *uri)
 {
-	const char *endpoint = param(uri, "AWS_ENDPOINT");
+	const char *hint;
+	const char *why = cdc_s3_forbidden(uri, &hint);
 
-	if (endpoint != NULL && pg_strncasecmp(endpoint, "http://", 7) == 0 &&
-		!superuser() && !cdc_allow_http_webhook)
+	if (why != NULL && !superuser())
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("must be superuser to use a store without TLS"),
-				 errhint("A superuser can allow it with the setting cdc_sink.allow_http_webhook.")));
-	if (implicit_auth(uri) && !superuser())
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("must be superuser to use the credentials of the server (AUTH=implicit)"),
-				 errhint("Give AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.")));
-}
-
-static void
-read_credentials(CdcS3Config *config, const CdcUri *uri)
-{
-	static const char *const names[] = {
-		"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN",
-	};
-	char	  **fields[] = {
-		&config->access_key, &config->secret_key, &config->session_token,
-	};
-	bool		implicit = implicit_auth(uri);
-
-	if (cdc_uri_param(uri, "ASSUME_ROLE") != NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("param ASSUME_ROLE is not supported yet")));
-	for (int i = 0; i < lengthof(names); i++)
-	{
-		const char *value = implicit ? getenv(names[i]) : param(uri, names[i]);
-		bool		required = i < 2;
-
-		if (value != NULL && *value == '\0')
-			value = NULL;
-		if (implicit && cdc_uri_param(uri, names[i]) != NULL)
-			FAIL(errmsg("param %s does not go with AUTH=implicit", names[i]));
-		if (required && value == NULL && implicit)
-			ereport(ERROR,
-					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-					 errmsg("AUTH is set to 'implicit', but %s is not in the environment of the server",
-							names[i]),
-					 errdetail("Credentials of an instance or a container are not supported yet.")));
-		if (required && value == NULL)
-			FAIL(errmsg("AUTH is set to 'specified', but %s is not set", names[i]));
-		*fields[i] = secret_text(uri, names[i], value);
-	}
-	/* it goes into a header with commas and slashes of its own */
-	if (strpbrk(config->access_key, "/, ") != NULL)
-		FAIL(errmsg("param %s must not contain slashes or commas", names[0]));
+				 errmsg("%s", why),
+				 errhint("%s", hint)));
 }
 
 static void
@@ -280,6 +229,18 @@ read_place(CdcS3Config *config, const CdcUri *uri)
 	cdc_hosts_require(config->host, config->https ? 443 : 80);
 }
 
+static void
+read_ca(CdcS3Config *config, const CdcUri *uri)
+{
+	int			len;
+
+	config->ca = cdc_uri_base64(uri, "ca_cert", &len);
+	if (config->ca != NULL &&
+		(memchr(config->ca, '\0', len) != NULL ||
+		 strstr(config->ca, "-----BEGIN CERTIFICATE-----") == NULL))
+		FAIL(errmsg("param ca_cert is not a certificate in PEM format"));
+}
+
 CdcS3Config *
 cdc_s3_config(const CdcUri *uri)
 {
@@ -290,7 +251,8 @@ cdc_s3_config(const CdcUri *uri)
 		FAIL(errmsg("URL of an S3 sink must not contain a user"),
 			 errhint("Give AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY as parameters."));
 	read_place(config, uri);
-	read_credentials(config, uri);
+	config->source = cdc_aws_source(uri, config->region);
+	read_ca(config, uri);
 
 	/* signed bodies are all the checksum we send */
 	(void) cdc_uri_bool(uri, "AWS_SKIP_CHECKSUM", false);
@@ -314,7 +276,5 @@ cdc_s3_config(const CdcUri *uri)
 void
 cdc_s3_wipe(CdcS3Config *config)
 {
-	explicit_bzero(config->secret_key, strlen(config->secret_key));
-	if (config->session_token != NULL)
-		explicit_bzero(config->session_token, strlen(config->session_token));
+	cdc_aws_source_wipe(config->source);
 }

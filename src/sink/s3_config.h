@@ -10,6 +10,7 @@
 
 #include "postgres.h"
 
+#include "sink/aws_creds.h"
 #include "sink/objstore.h"
 
 /* Longest key of an object. */
@@ -23,12 +24,11 @@ typedef struct CdcS3Config
 	char	   *bucket;
 	char	   *prefix;			/* of all keys, "" or with a slash at its end */
 	char	   *region;
-	char	   *access_key;
-	char	   *secret_key;
-	char	   *session_token;	/* NULL: none */
+	CdcAwsSource *source;		/* of the key */
 	char	   *enc_mode;		/* these three: NULL: none */
 	char	   *kms_id;
 	char	   *storage_class;
+	char	   *ca;				/* PEM; NULL: the system's authorities */
 	bool		insecure;		/* any certificate will do */
 } CdcS3Config;
 
@@ -43,6 +43,12 @@ extern CdcS3Config *cdc_s3_config(const CdcUri *uri);
  * cdc_s3_config().
  */
 extern void cdc_s3_check_access(const CdcUri *uri);
+
+/*
+ * What of it is for superusers only, in the words of an error, and what to
+ * do; NULL: nothing.  Raises 22023.
+ */
+extern const char *cdc_s3_forbidden(const CdcUri *uri, const char **hint);
 
 /* Overwrites the secrets. */
 extern void cdc_s3_wipe(CdcS3Config *config);

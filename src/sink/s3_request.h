@@ -10,6 +10,7 @@
 
 #include "postgres.h"
 
+#include "sink/aws_request.h"
 #include "sink/http.h"
 #include "sink/s3_config.h"
 
@@ -33,16 +34,11 @@ typedef struct CdcS3Request
  * else is copied.  NULL: no memory.
  */
 extern CdcHttpCall *cdc_s3_start(CdcHttp *http, const CdcS3Config *config,
+								 const CdcAwsKey *key,
 								 const CdcS3Request *request);
 
 /* Did the store do as it was asked? */
 extern bool cdc_s3_succeeded(const CdcHttpReply *reply);
-
-/*
- * Text between <name> and the next tag, at or behind "from"; NULL: there is
- * none, or it is empty.
- */
-extern const char *cdc_s3_element(const char *from, const char *name, size_t *len);
 
 /*
  * "bucket "b" at host: NoSuchBucket (HTTP 404): The specified ...", in one line

@@ -35,6 +35,7 @@ struct CdcS3Sweep
 {
 	CdcHttp    *http;
 	const CdcS3Config *config;
+	CdcAwsCreds *creds;
 	const CdcObjStore *store;
 	int64		job_id;
 	bool		active;
@@ -49,7 +50,7 @@ struct CdcS3Sweep
 
 CdcS3Sweep *
 cdc_s3_sweep_create(CdcHttp *http, const CdcS3Config *config,
-					const CdcObjStore *store, int64 job_id)
+					CdcAwsCreds *creds, const CdcObjStore *store, int64 job_id)
 {
 	CdcS3Sweep *sweep = calloc(1, sizeof(CdcS3Sweep));
 
@@ -57,6 +58,7 @@ cdc_s3_sweep_create(CdcHttp *http, const CdcS3Config *config,
 		return NULL;
 	sweep->http = http;
 	sweep->config = config;
+	sweep->creds = creds;
 	sweep->store = store;
 	sweep->job_id = job_id;
 	dlist_init(&sweep->found);
@@ -122,7 +124,7 @@ static bool
 get_text(char *dst, size_t size, const char *from, const char *end, const char *name)
 {
 	size_t		len;
-	const char *text = cdc_s3_element(from, name, &len);
+	const char *text = cdc_aws_element(from, name, &len);
 
 	return text != NULL && text < end && unescape(dst, size, text, len);
 }
@@ -261,7 +263,8 @@ start_page(CdcS3Sweep *sweep)
 		snprintf(query, sizeof(query), "max-uploads=%d&prefix=%s&uploads=",
 				 PAGE_UPLOADS, prefix);
 	request.query = query;
-	return cdc_s3_start(sweep->http, sweep->config, &request) != NULL;
+	return cdc_s3_start(sweep->http, sweep->config,
+						cdc_aws_creds_key(sweep->creds), &request) != NULL;
 }
 
 static bool
@@ -278,13 +281,15 @@ start_abort(CdcS3Sweep *sweep)
 		return false;
 	snprintf(query, sizeof(query), "uploadId=%s", id);
 	request.query = query;
-	return cdc_s3_start(sweep->http, sweep->config, &request) != NULL;
+	return cdc_s3_start(sweep->http, sweep->config,
+						cdc_aws_creds_key(sweep->creds), &request) != NULL;
 }
 
 void
 cdc_s3_sweep_run(CdcS3Sweep *sweep)
 {
-	if (sweep->over || sweep->active || cdc_http_now_ms() < sweep->not_before)
+	if (sweep->over || sweep->active || cdc_http_now_ms() < sweep->not_before ||
+		!cdc_aws_creds_ready(sweep->creds))
 		return;
 	if (dlist_is_empty(&sweep->found))
 	{

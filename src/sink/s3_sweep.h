@@ -22,8 +22,9 @@
 
 typedef struct CdcS3Sweep CdcS3Sweep;
 
-/* Config, engine and store have to stay.  NULL: out of memory. */
+/* All of these have to stay.  NULL: out of memory. */
 extern CdcS3Sweep *cdc_s3_sweep_create(CdcHttp *http, const CdcS3Config *config,
+									   CdcAwsCreds *creds,
 									   const CdcObjStore *store, int64 job_id);
 
 /* Does the next step if it is time; cheap when there is nothing to do. */

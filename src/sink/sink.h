@@ -77,6 +77,13 @@ typedef struct CdcSinkOps
 	void		(*check) (const CdcUri *uri, const CdcOptions *options);
 
 	/*
+	 * What only superusers may have of a sink that check() has passed, in the
+	 * words of an error; NULL: nothing.  The lane looks from time to time
+	 * whether the owner still may.  May be NULL.
+	 */
+	const char *(*forbidden) (const CdcUri *uri);
+
+	/*
 	 * Tries the sink for real, blocking at most timeout_ms (it must poll
 	 * CHECK_FOR_INTERRUPTS at least every 100 ms).  Fills in
 	 * topics[i]->partitions.  On failure returns false with a message that

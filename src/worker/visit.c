@@ -196,6 +196,22 @@ check_targets(CdcFeed *feed, const CdcJob *job)
 		feed->mode = CDC_FEED_ENDING;
 		return;
 	}
+
+	/* a foreign server vouches for what it names */
+	if (feed->uri != NULL && feed->ops->forbidden != NULL &&
+		pg_strncasecmp(feed->def->sink, "external:", 9) != 0 &&
+		!superuser_arg(job->owner))
+	{
+		const char *why = feed->ops->forbidden(feed->uri);
+
+		if (why != NULL)
+		{
+			cdc_feed_end(feed, "the owner of the changefeed %s", why);
+			feed->end_pauses = true;
+			feed->mode = CDC_FEED_ENDING;
+			return;
+		}
+	}
 	for (int i = 0; i < feed->def->ntargets; i++)
 	{
 		const CdcTarget *target = &feed->def->targets[i];

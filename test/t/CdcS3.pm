@@ -116,7 +116,15 @@ sub start_proxy
 	return;
 }
 
-# pass; slowdown: 503 with an S3 error; reset: the connection breaks after
+# What some modes answer: status and its text, code, message, further headers.
+my %answers = (
+	slowdown => [ '503 Slow Down', 'SlowDown', 'Please reduce your request rate.' ],
+	throttle => [ '429 Too Many Requests', 'TooManyRequests', 'Please wait.', "Retry-After: 2\r\n" ],
+	expired => [ '400 Bad Request', 'ExpiredToken', 'The provided token has expired.' ],
+	skewed => [ '403 Forbidden', 'RequestTimeTooSkewed', 'The difference between the request time and the current time is too large.' ],
+	denied => [ '403 Forbidden', 'AccessDenied', 'Access Denied' ],);
+
+# pass; slowdown, throttle, expired, skewed, denied: an S3 error; reset: the connection breaks after
 # some of the body; lost: the server gets it all, its answer is lost;
 # lost-commit: the same, but only for the completion of a multipart upload;
 # hang: no answer; drip: one that does not end; late: the server gets each
@@ -164,6 +172,7 @@ sub relay
 			if ($server)
 			{
 				return break_off($client) if $mode eq 'lost' && $from == $server && $buf !~ m,^HTTP/1.1 100,;
+				$self->note_head($buf) if $from == $client;
 				$commit = $mode eq 'lost-commit' && $1 eq 'POST' && $2 =~ /uploadId=/
 				  if $from == $client && $buf =~ m,^([A-Z]+) (\S+) HTTP/1,;
 				return break_off($client) if $commit && $from == $server && $buf !~ m,^HTTP/1.1 100,;
@@ -194,13 +203,29 @@ sub relay
 				}
 				return break_off($client);
 			}
-			my $xml = '<?xml version="1.0"?><Error><Code>SlowDown</Code>'
-			  . '<Message>Please reduce your request rate.</Message></Error>';
-			syswrite($client, "HTTP/1.1 503 Slow Down\r\nContent-Type: application/xml\r\n"
+			my ($status, $code, $message, $more) = @{ $answers{$mode} };
+			my $xml = "<?xml version=\"1.0\"?><Error><Code>$code</Code><Message>$message</Message></Error>";
+			syswrite($client, "HTTP/1.1 $status\r\nContent-Type: application/xml\r\n" . ($more // '')
 				  . 'Content-Length: ' . length($xml) . "\r\nConnection: close\r\n\r\n$xml");
 			return;
 		}
 	}
+}
+
+# The heads of requests that were passed on, for heads().
+sub note_head
+{
+	my ($self, $buf) = @_;
+	return unless $buf =~ m,^([A-Z]+ \S+ HTTP/1.*?\r\n)\r\n,s;
+	open my $f, '>>', "$self->{dir}/heads" or return;
+	syswrite($f, $1 . "\r\n");
+	return;
+}
+
+sub heads
+{
+	my ($self) = @_;
+	return -e "$self->{dir}/heads" ? split /\r\n\r\n/, PostgreSQL::Test::Utils::slurp_file("$self->{dir}/heads") : ();
 }
 
 # One request whole, then its answer.

@@ -114,6 +114,57 @@ test_vanilla(void)
 	check(!cdc_sigv4_authorize(&req, got, sizeof(got)), "too many headers", got);
 }
 
+/* More of the suite that AWS published; each with the vanilla key and date. */
+static void
+suite(const char *name, const char *method, const char *path, const char *query,
+	  const char *payload_hash, CdcSigv4Header *more, int nmore, const char *want)
+{
+	CdcSigv4Header headers[CDC_SIGV4_MAX_HEADERS] = {
+		{"host", "example.amazonaws.com"}, {"x-amz-date", "20150830T123600Z"},
+	};
+	CdcSigv4Request req = {
+		.method = method, .path = path, .query = query,
+		.headers = headers, .nheaders = 2 + nmore,
+		.payload_hash = payload_hash, .date = "20150830T123600Z",
+		.access_key = "AKIDEXAMPLE",
+		.secret_key = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY",
+		.region = "us-east-1", .service = "service",
+	};
+	char		got[1024];
+
+	for (int i = 0; i < nmore; i++)
+		headers[2 + i] = more[i];
+	check(cdc_sigv4_authorize(&req, got, sizeof(got)) && strstr(got, want) != NULL, name, got);
+}
+
+static void
+test_suite(void)
+{
+	static const char sts_token[] =
+		"AQoDYXdzEPT//////////wEXAMPLEtc764bNrC9SAPBSM22wDOk4x4HIZ8j4FZTwdQWLWsKWHGBuFqwAeMicRXmxfpSPfIeoIYRqTflfKD8YUuwthAx7mSEI/qkPpKPi/kMcGdQrmGdeehM4IC1NtBmUpp2wUE8phUZampKsburEDy0KPkyQDYwT7WZ0wq5VSXDvp75YU9HFvlRd8Tx6q6fE8YQcHNVXAkiY9q6d+xo0rKwT38xVqr7ZD0u0iPPkUL64lIZbqBAz+scqKmlzm8FDrypNC9Yjc8fPOLn9FX9KSYvKTr4rvx3iSIlTJabIQwj2ICCR/oLxBA==";
+	CdcSigv4Header token[] = {{"x-amz-security-token", sts_token}};
+	CdcSigv4Header form[] = {{"content-type", "application/x-www-form-urlencoded"}};
+	char		path[64];
+
+	suite("post-vanilla", "POST", "/", "", EMPTY_HASH, NULL, 0,
+		  "Signature=5da7c1a2acd57cee7505fc6676e4e544621c30862966e37dddb68e92efbe5d6b");
+	suite("get-vanilla-query-order-key-case", "GET", "/", "Param1=value1&Param2=value2",
+		  EMPTY_HASH, NULL, 0,
+		  "Signature=b97d918cfa904a5beff61c982a1b6f458b799221646efd99d3219ec94cdf2500");
+	suite("get-unreserved", "GET",
+		  "/-._~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz", "",
+		  EMPTY_HASH, NULL, 0,
+		  "Signature=07ef7494c76fa4850883e2b006601f940f8a34d404d0cfa977f52a65bbf5f24f");
+	check(cdc_sigv4_escape(path, sizeof(path), "/\xe1\x88\xb4", true), "escape", path);
+	suite("get-utf8", "GET", path, "", EMPTY_HASH, NULL, 0,
+		  "Signature=8318018e0b0f223aa2bbf98705b62bb787dc9c0e678f255a891fd03141be5d85");
+	suite("post-sts-header-before", "POST", "/", "", EMPTY_HASH, token, 1,
+		  "Signature=85d96828115b5dc0cfc3bd16ad9e210dd772bbebba041836c64533a82be05ead");
+	suite("post-x-www-form-urlencoded", "POST", "/", "",
+		  "9095672bbd1f56dfc5b65f3e153adc8731a4a654192329106275f4c7b24d0b6e", form, 1,
+		  "Signature=ff11897932ad3f4e8b18135d722051e5ac45fc38421b1da7b9d196a0fe09473a");
+}
+
 static void
 test_text(void)
 {
@@ -140,6 +191,7 @@ main(void)
 {
 	test_s3();
 	test_vanilla();
+	test_suite();
 	test_text();
 	return failures > 0;
 }

@@ -1,0 +1,36 @@
+-- Roles, endpoints and authorities of S3 URIs, without any server.
+SET client_min_messages = warning;
+CREATE EXTENSION IF NOT EXISTS cdc_sink;
+RESET client_min_messages;
+\set VERBOSITY terse
+CREATE TABLE s3_auth_t (id int PRIMARY KEY);
+CREATE FUNCTION s3_auth(params text) RETURNS bigint LANGUAGE sql AS
+$$SELECT changefeed_create('{s3_auth_t}', 's3://bucket/p?AWS_ENDPOINT=http://127.0.0.1:1&AWS_ACCESS_KEY_ID=k&AWS_SECRET_ACCESS_KEY=geheim123' || params)$$;
+SELECT s3_auth('&ASSUME_ROLE=role');
+SELECT s3_auth('&ASSUME_ROLE=arn:aws:iam::1:role/a,b');
+SELECT s3_auth('&ASSUME_ROLE=arn:aws:iam::1:role/a;session=b');
+SELECT s3_auth('&ASSUME_ROLE=arn:aws:iam::1:role/a;external_id=b');
+SELECT s3_auth('&ASSUME_ROLE=arn:aws:iam::1:role/a;external_id=bb;external_id=cc');
+SELECT s3_auth('&ASSUME_ROLE=arn:aws:iam::1:role/a%20b');
+SELECT s3_auth('&ASSUME_ROLE=' || repeat('arn:1,', 9));
+SELECT s3_auth('&ASSUME_ROLE=arn:' || repeat('x', 3000));
+SELECT s3_auth('&AWS_STS_ENDPOINT=ftp://h');
+SELECT s3_auth('&AWS_STS_ENDPOINT=https://h/path');
+SELECT s3_auth('&AWS_STS_ENDPOINT=https://user@h');
+SELECT s3_auth('&AWS_SESSION_TOKEN=' || repeat('x', 9000));
+SELECT s3_auth('&ca_cert=!');
+SELECT s3_auth('&ca_cert=YWJj');
+-- who may have it
+CREATE ROLE regress_s3_auth;
+GRANT SELECT ON s3_auth_t TO regress_s3_auth;
+GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA public TO regress_s3_auth;
+SET ROLE regress_s3_auth;
+SELECT s3_auth('');
+SELECT changefeed_create('{s3_auth_t}', 's3://bucket/p?AUTH=implicit');
+SELECT changefeed_create('{s3_auth_t}', 's3://bucket/p?AWS_ACCESS_KEY_ID=k&AWS_SECRET_ACCESS_KEY=geheim123&ASSUME_ROLE=arn:a&AWS_STS_ENDPOINT=http://127.0.0.1:1');
+SET cdc_sink.allow_implicit_credentials = on;
+RESET ROLE;
+REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA public FROM regress_s3_auth;
+DROP FUNCTION s3_auth(text);
+DROP TABLE s3_auth_t;
+DROP ROLE regress_s3_auth;
