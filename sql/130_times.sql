@@ -50,6 +50,14 @@ SELECT pg_temp.kept('end_time = ''2100-01-01 09:00+09''');
 SELECT pg_temp.kept('end_time = ''+10 years''') ~ '^WITH OPTIONS \(end_time = ''\d{19}\.0{10}''\)$';
 RESET timezone;
 
+SELECT pg_temp.fails('cursor = ''not a time''');
+SELECT pg_temp.fails('cursor = ''2100-01-01''');
+SELECT pg_temp.fails('cursor = ''FFFFFFFF/0''');
+SELECT pg_temp.fails('cursor = ''2010-01-01''') ~ '^22023: could not create changefeed: cursor <hlc> is older than the GC threshold <hlc> / Use a more recent cursor';
+SELECT pg_temp.fails('cursor = ''2010-01-01'', initial_scan = ''only''');
+SELECT pg_temp.fails('cursor = ''2010-01-01'', end_time = ''2009-01-01''');
+SELECT pg_temp.kept('cursor = ''-0s''') ~ '^WITH OPTIONS \(cursor = ''\d{19}\.0{10}''\)$';
+
 -- what goes with what
 SELECT pg_temp.fails('end_time = ''2100-01-01'', initial_scan = ''only''');
 SELECT pg_temp.fails('gc_protect_expires_after = ''soon''');

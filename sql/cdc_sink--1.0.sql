@@ -115,6 +115,18 @@ CREATE TABLE cdc_sink.member (
 	PRIMARY KEY (job_id, relid)
 );
 
+/*
+ * Positions of this database's worker and a stamp that nothing issued or
+ * committed up to there is above: what a cursor is mapped by.  Written while
+ * something holds the slot back, bounded.
+ */
+CREATE TABLE cdc_sink.history (
+	lsn pg_lsn PRIMARY KEY,
+	hlc_wall bigint NOT NULL,
+	hlc_logical bigint NOT NULL,
+	at timestamptz NOT NULL
+);
+
 -- Messages a sink can never take, with on_bad_message = 'dead_letter'.
 CREATE TABLE cdc_sink.dead_letter (
 	id bigserial PRIMARY KEY,
@@ -136,6 +148,7 @@ ALTER TABLE cdc_sink.secret ENABLE ROW LEVEL SECURITY;
 ALTER TABLE cdc_sink.checkpoint ENABLE ROW LEVEL SECURITY;
 ALTER TABLE cdc_sink.shape ENABLE ROW LEVEL SECURITY;
 ALTER TABLE cdc_sink.member ENABLE ROW LEVEL SECURITY;
+ALTER TABLE cdc_sink.history ENABLE ROW LEVEL SECURITY;
 ALTER TABLE cdc_sink.dead_letter ENABLE ROW LEVEL SECURITY;
 
 -- Sinks as foreign servers, with their secrets in user mappings.

@@ -47,6 +47,9 @@
 #include "utils/timestamp.h"
 #include "worker/probe.h"
 
+/* The user is told that an older cursor takes its time. */
+#define OLD_CURSOR_NS	(INT64CONST(5) * 3600 * 1000000000)
+
 extern PGDLLEXPORT Datum changefeed_create(PG_FUNCTION_ARGS);
 extern PGDLLEXPORT Datum changefeed_sql(PG_FUNCTION_ARGS);
 extern PGDLLEXPORT Datum changefeed_pause(PG_FUNCTION_ARGS);
@@ -110,11 +113,22 @@ refuse_sinkless(void)
 static void
 check_times(const CdcOptions *options)
 {
+	const CdcMoment *cursor = &options->cursor;
 	CdcHlc		now = {cdc_hlc_wall(GetCurrentTimestamp()), 0};
 	CdcHlc		start = options->cursor.hlc.wall != 0 ? options->cursor.hlc : now;
 	char		text[CDC_HLC_TEXT_SIZE];
 	char		start_text[CDC_HLC_TEXT_SIZE];
 
+	if (cursor->lsn != InvalidXLogRecPtr ?
+		cursor->lsn > GetXLogInsertRecPtr() :
+		cdc_hlc_cmp(cursor->hlc, now) > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("cursor: timestamp '%s' is in the future",
+						cdc_moment_print(cursor))));
+	if (cursor->hlc.wall != 0 && now.wall - cursor->hlc.wall > OLD_CURSOR_NS)
+		ereport(NOTICE,
+				(errmsg("the cursor is more than 5 hours old: reading that much history takes its time")));
 	if (options->end_time.wall != 0 &&
 		cdc_hlc_cmp(options->end_time, start) <= 0)
 	{
@@ -173,7 +187,10 @@ create_changefeed(List *names, const char *sink, List *pairs)
 
 	if (ops->probe != NULL)
 		cdc_probe_sink(&def, place->uri_text);
-	(void) cdc_start_request(options->initial_scan != CDC_SCAN_NO);
+	(void) cdc_start_request(options->initial_scan != CDC_SCAN_NO &&
+							 !cdc_moment_given(&options->cursor));
+	if (cdc_moment_given(&options->cursor))
+		cdc_start_cursor(&options->cursor, &def);
 	cdc_options_notices(options);
 	if (ops->has_topics)
 		cdc_notice_topics(&def, 0);

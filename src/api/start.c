@@ -23,7 +23,9 @@
 #include "api/start.h"
 #include "base/guc.h"
 #include "base/shmem.h"
+#include "catalog/history.h"
 #include "catalog/namespace.h"
+#include "catalog/rows.h"
 #include "commands/dbcommands.h"
 #include "miscadmin.h"
 #include "pgstat.h"
@@ -226,6 +228,50 @@ cdc_start_request(bool later_is_fine)
 			 errdetail("Its worker is still starting."),
 			 errhint("The view changefeed_jobs tells when it runs.")));
 	return false;
+}
+
+void
+cdc_start_cursor(const CdcMoment *cursor, const CdcDefinition *def)
+{
+	XLogRecPtr	lsn;
+	CdcHlc		oldest;
+	CdcMoment	least = {InvalidXLogRecPtr, {0, 0}};
+	bool		found;
+
+	if (!cdc_hold_history(&lsn, &oldest))
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("too many changefeeds with a cursor are being created"),
+				 errhint("Try again in a moment.")));
+	if (cursor->lsn != InvalidXLogRecPtr)
+	{
+		found = cursor->lsn >= lsn;
+		least.lsn = lsn;
+	}
+	else
+	{
+		found = cdc_hlc_cmp(cursor->hlc, oldest) >= 0;
+		least.hlc = oldest;
+	}
+	if (!found && cursor->lsn == InvalidXLogRecPtr)
+	{
+		CdcCatalogUser user;
+		Oid		   *relids = palloc(sizeof(Oid) * Max(def->ntargets, 1));
+
+		for (int i = 0; i < def->ntargets; i++)
+			relids[i] = def->targets[i].relid;
+		cdc_catalog_enter(&user);
+		found = cdc_history_exact(cursor->hlc, lsn, relids,
+								  def->ntargets) != InvalidXLogRecPtr;
+		cdc_catalog_leave(&user);
+	}
+	if (!found)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("could not create changefeed: cursor %s is older than the GC threshold %s",
+						cdc_moment_print(cursor), cdc_moment_print(&least)),
+				 errdetail("The changes after it are not kept any more."),
+				 errhint("Use a more recent cursor; cdc_sink.history_retention keeps changes for later cursors.")));
 }
 
 bool

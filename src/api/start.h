@@ -9,6 +9,8 @@
 #include "postgres.h"
 
 #include "base/shmem.h"
+#include "catalog/job.h"
+#include "catalog/moment.h"
 
 /*
  * Raises 55000 (or what fits) unless this server can have changefeeds:
@@ -27,6 +29,13 @@ extern void cdc_start_check_server(void);
  * there can be no lane.
  */
 extern bool cdc_start_request(bool later_is_fine);
+
+/*
+ * Raises 22023 if the changes behind a cursor are not there any more, else
+ * keeps them until the lane has seen the transaction at hand.  After
+ * cdc_start_request() has found the lane ready.
+ */
+extern void cdc_start_cursor(const CdcMoment *cursor, const CdcDefinition *def);
 
 /*
  * Does a worker have this database's changefeeds, or is one about to?  If

@@ -24,6 +24,7 @@ int			cdc_start_timeout = 10000;
 int			cdc_sink_check_timeout = 10000;
 int			cdc_idle_resolved_interval = 1000;
 int			cdc_max_retained_wal = 0;
+int			cdc_history_retention = 0;
 int			cdc_job_retention = 14 * 24 * 3600;
 bool		cdc_allow_http_webhook = false;
 bool		cdc_allow_implicit_credentials = false;
@@ -81,6 +82,11 @@ cdc_guc_init(void)
 							"A changefeed that falls further behind fails, so that the disk does not fill up. Zero means no limit.",
 							&cdc_max_retained_wal, 0, 0, INT_MAX / 2,
 							PGC_SIGHUP, GUC_UNIT_MB, NULL, NULL, NULL);
+	DefineCustomIntVariable("cdc_sink.history_retention",
+							"Sets how long changes are kept for changefeeds that will be created with a cursor.",
+							"WAL is held back for that long, within cdc_sink.max_retained_wal. Zero means as long as another changefeed needs it.",
+							&cdc_history_retention, 0, 0, INT_MAX / 1000,
+							PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
 	DefineCustomIntVariable("cdc_sink.job_retention",
 							"Sets how long finished changefeed jobs are kept.",
 							NULL, &cdc_job_retention, 14 * 24 * 3600, 0, INT_MAX,

@@ -23,6 +23,7 @@ extern int	cdc_start_timeout;		/* ms, user */
 extern int	cdc_sink_check_timeout; /* ms, user */
 extern int	cdc_idle_resolved_interval; /* ms, sighup */
 extern int	cdc_max_retained_wal;	/* MB, sighup, 0: no limit */
+extern int	cdc_history_retention;	/* s, sighup: how far back a cursor can be */
 extern int	cdc_job_retention;		/* s, sighup: how long finished jobs stay */
 extern bool cdc_allow_http_webhook; /* superuser: webhooks without TLS */
 extern bool cdc_allow_implicit_credentials;	/* superuser: AUTH=implicit */

@@ -34,6 +34,9 @@ static bool wake_at_commit = false;
 static int64 stops[MAX_STOPS];
 static int	nstops = 0;
 
+/* The hold that this backend's transaction has taken, -1: none. */
+static int	my_hold = -1;
+
 static Size
 shmem_size(void)
 {
@@ -125,6 +128,77 @@ flag_stops(void)
 	LWLockRelease(cdc_shared->lock);
 }
 
+/*
+ * The transaction is over: the lane lets go once it has decoded it, at once
+ * if there is nothing to decode.  A prepared one is not waited for: its feed
+ * may find that the history has gone.
+ */
+static void
+settle_hold(bool committed)
+{
+	CdcLaneShared *lane;
+
+	LWLockAcquire(cdc_shared->lock, LW_EXCLUSIVE);
+	lane = cdc_shmem_lane(MyDatabaseId, false);
+	if (lane != NULL)
+	{
+		if (committed)
+			lane->holds[my_hold].until = XactLastCommitEnd;
+		else
+			lane->holds[my_hold].lsn = InvalidXLogRecPtr;
+	}
+	my_hold = -1;
+	LWLockRelease(cdc_shared->lock);
+}
+
+bool
+cdc_hold_history(XLogRecPtr *lsn, CdcHlc *oldest)
+{
+	CdcLaneShared *lane;
+	bool		held = false;
+
+	LWLockAcquire(cdc_shared->lock, LW_EXCLUSIVE);
+	lane = cdc_shmem_lane(MyDatabaseId, false);
+	if (lane != NULL)
+	{
+		for (int i = 0; i < CDC_MAX_CURSOR_HOLDS && my_hold < 0; i++)
+		{
+			if (lane->holds[i].lsn != InvalidXLogRecPtr)
+				continue;
+			lane->holds[i].lsn = lane->confirmed_lsn;
+			lane->holds[i].until = InvalidXLogRecPtr;
+			my_hold = i;
+		}
+		if (my_hold >= 0)
+		{
+			held = lane->holds[my_hold].lsn != InvalidXLogRecPtr;
+			*lsn = lane->confirmed_lsn;
+			*oldest = lane->oldest_cursor;
+		}
+	}
+	LWLockRelease(cdc_shared->lock);
+	return held;
+}
+
+XLogRecPtr
+cdc_history_held(CdcLaneShared *lane, XLogRecPtr decoded)
+{
+	XLogRecPtr	least = PG_UINT64_MAX;
+
+	for (int i = 0; i < CDC_MAX_CURSOR_HOLDS; i++)
+	{
+		CdcCursorHold *hold = &lane->holds[i];
+
+		if (hold->lsn == InvalidXLogRecPtr)
+			continue;
+		if (hold->until != InvalidXLogRecPtr && decoded >= hold->until)
+			hold->lsn = InvalidXLogRecPtr;
+		else
+			least = Min(least, hold->lsn);
+	}
+	return least;
+}
+
 static void
 xact_callback(XactEvent event, void *arg)
 {
@@ -146,6 +220,8 @@ xact_callback(XactEvent event, void *arg)
 			else if (commit_has_xid)
 				wake_sleeping_lane();
 			commit_has_xid = false;
+			if (my_hold >= 0)
+				settle_hold(true);
 			break;
 
 		case XACT_EVENT_ABORT:
@@ -153,6 +229,8 @@ xact_callback(XactEvent event, void *arg)
 			commit_has_xid = false;
 			wake_at_commit = false;
 			nstops = 0;
+			if (my_hold >= 0)
+				settle_hold(false);
 			break;
 
 		default:
@@ -205,6 +283,8 @@ cdc_shmem_lane(Oid dboid, bool create)
 	free_lane->confirmed_lsn = InvalidXLogRecPtr;
 	free_lane->waits_for_pid = 0;
 	free_lane->poison_lsn = InvalidXLogRecPtr;
+	memset(&free_lane->oldest_cursor, 0, sizeof(CdcHlc));
+	memset(free_lane->holds, 0, sizeof(free_lane->holds));
 	pg_atomic_write_u32(&free_lane->sleeping, 0);
 	pg_write_barrier();
 	free_lane->used = true;

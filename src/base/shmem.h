@@ -33,6 +33,18 @@ typedef enum CdcLaneState
 	CDC_LANE_CLOSED,			/* dropped its slot and is leaving */
 } CdcLaneState;
 
+/*
+ * A backend that creates a feed with a cursor: the slot must not move past
+ * "lsn" until the lane has decoded that creation.
+ */
+typedef struct CdcCursorHold
+{
+	XLogRecPtr	lsn;			/* 0: free */
+	XLogRecPtr	until;			/* let go behind this, 0: not committed yet */
+} CdcCursorHold;
+
+#define CDC_MAX_CURSOR_HOLDS	16
+
 typedef struct CdcLaneShared
 {
 	bool		used;
@@ -64,6 +76,10 @@ typedef struct CdcLaneShared
 	XLogRecPtr	decoded_lsn;
 	XLogRecPtr	confirmed_lsn;
 	pid_t		waits_for_pid;	/* setup: oldest transaction in the way */
+
+	/* How far back a cursor may be; goes with confirmed_lsn. */
+	CdcHlc		oldest_cursor;
+	CdcCursorHold holds[CDC_MAX_CURSOR_HOLDS];
 } CdcLaneShared;
 
 typedef struct CdcFeedShared
@@ -130,6 +146,16 @@ extern void cdc_stop_feed_at_commit(int64 job_id);
 
 /* Has somebody asked for that?  Takes the lock. */
 extern bool cdc_feed_stop_requested(int64 job_id, Oid dboid);
+
+/*
+ * Until the lane has decoded the current transaction, should it commit, its
+ * slot does not move past where it stands now.  False: no entry is free.
+ * *lsn and *oldest are how far back a cursor may be.
+ */
+extern bool cdc_hold_history(XLogRecPtr *lsn, CdcHlc *oldest);
+
+/* What the lane may confirm at most; the caller holds the lock. */
+extern XLogRecPtr cdc_history_held(CdcLaneShared *lane, XLogRecPtr decoded);
 
 /* The same at commit of the current transaction (once). */
 extern void cdc_wake_lane_at_commit(void);

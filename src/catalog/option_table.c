@@ -54,7 +54,7 @@ static const CdcOptionSpec option_table[] = {
 	"who makes topics that are missing", create_topic_values},
 	{"csv_header", CDC_OPT_FLAG, CDC_OPT_LATER, "",
 	"write a line with the names of the columns"},
-	{"cursor", CDC_OPT_STRING, CDC_OPT_LATER, "",
+	{"cursor", CDC_OPT_STRING, CDC_OPT_SUPPORTED, "",
 	"send changes after this moment: a stamp, a WAL position or a time"},
 	{"diff", CDC_OPT_FLAG, CDC_OPT_SUPPORTED, "",
 	"add the row as it was before the change"},

@@ -118,6 +118,7 @@ feed_create(const CdcDefinition *def)
 	feed->status = CDC_JOB_PENDING;
 	dlist_init(&feed->queue);
 	cdc_feed_define(feed, def);
+	feed->awaits_cursor = cdc_moment_given(&feed->options->cursor);
 	feed->durable.job_id = def->job_id;
 	feed->durable.version = def->version;
 	feed->durable.scan_done = !cdc_definition_scans(def);

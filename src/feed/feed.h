@@ -89,6 +89,14 @@ typedef struct CdcFeed
 	CdcCheckpoint durable;
 	XLogRecPtr	start_lsn;		/* C and T0, until they are durable */
 	CdcHlc		start_hlc;
+
+	/* With a cursor, see worker/cursor.c. */
+	bool		awaits_cursor;	/* WAITING: its place is still to be found */
+	bool		passing;		/* passes over transactions up to it */
+	CdcHlc		pass_clock;		/* nothing passed over is above */
+	XLogRecPtr	pass_limit;		/* nothing behind it is passed over */
+	XLogRecPtr	created_lsn;	/* behind its creation, when decoded */
+
 	XLogRecPtr	queued_lsn;
 	CdcHlc		queued_hlc;
 	XLogRecPtr	acked_lsn;

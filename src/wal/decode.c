@@ -16,7 +16,9 @@
  */
 #include "postgres.h"
 
+#include "access/rmgr.h"
 #include "access/xact.h"
+#include "access/xlog.h"
 #include "access/xlogreader.h"
 #include "access/xlogutils.h"
 #include "base/compat.h"
@@ -33,6 +35,8 @@
 
 /* The clock is looked at once in so many records. */
 #define RECORDS_PER_CLOCK	64
+
+#define WROTE_MAX			64
 
 static LogicalDecodingContext *decoder = NULL;
 static MemoryContext decoder_cxt = NULL;
@@ -75,6 +79,83 @@ page_read(XLogReaderState *state, XLogRecPtr page, int req_len,
 				 cdc_compat_read_tli(state), &error))
 		WALReadRaiseError(&error);
 	return avail;
+}
+
+/*
+ * What a stretch of WAL tells of commit times.  A transaction takes its
+ * commit time after it has written all its other records: so what was
+ * committed before the stretch was so before the commit of any transaction
+ * that has another record in it.
+ */
+typedef struct CommitTimes
+{
+	TransactionId wrote[WROTE_MAX]; /* have a record in it */
+	int			nwrote;
+	TimestampTz earliest;		/* first commit of one of these, 0: none */
+	TimestampTz last;			/* last commit in this database */
+} CommitTimes;
+
+static void
+look_at_record(XLogReaderState *reader, CommitTimes *times)
+{
+	uint8		info = XLogRecGetInfo(reader);
+	uint8		op = info & XLOG_XACT_OPMASK;
+	TransactionId xid = XLogRecGetXid(reader);
+	xl_xact_commit *commit;
+	xl_xact_parsed_commit parsed;
+
+	if (XLogRecGetRmid(reader) != RM_XACT_ID ||
+		(op != XLOG_XACT_COMMIT && op != XLOG_XACT_COMMIT_PREPARED))
+	{
+		if (times->earliest == 0 && times->nwrote < WROTE_MAX &&
+			TransactionIdIsNormal(xid))
+			times->wrote[times->nwrote++] = xid;
+		return;
+	}
+	commit = (xl_xact_commit *) XLogRecGetData(reader);
+	ParseCommitRecord(info, commit, &parsed);
+	for (int i = 0; i < times->nwrote && times->earliest == 0; i++)
+	{
+		if (times->wrote[i] == xid)
+			times->earliest = commit->xact_time;
+	}
+	if (!OidIsValid(parsed.dbId) || parsed.dbId == MyDatabaseId)
+		times->last = Max(times->last, commit->xact_time);
+}
+
+bool
+cdc_wal_last_commit(XLogRecPtr to, uint64 max_bytes, TimestampTz *bound)
+{
+	XLogReaderRoutine routine = {
+		.page_read = page_read,
+		.segment_open = wal_segment_open,
+		.segment_close = wal_segment_close,
+	};
+	XLogReaderState *reader;
+	XLogRecPtr	redo = GetRedoRecPtr();
+	CommitTimes times;
+	bool		read_all;
+
+	if (redo >= to || to - redo > max_bytes)
+		return false;
+	reader = XLogReaderAllocate(wal_segment_size, NULL, &routine, NULL);
+	if (reader == NULL)
+		return false;
+	memset(&times, 0, sizeof(times));
+	XLogBeginRead(reader, redo);
+	while (reader->EndRecPtr < to)
+	{
+		char	   *error = NULL;
+
+		if (XLogReadRecord(reader, &error) == NULL)
+			break;
+		CHECK_FOR_INTERRUPTS();
+		look_at_record(reader, &times);
+	}
+	read_all = reader->EndRecPtr >= to;
+	XLogReaderFree(reader);
+	*bound = Max(times.earliest, times.last);
+	return read_all && times.earliest != 0;
 }
 
 void

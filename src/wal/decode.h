@@ -9,6 +9,7 @@
 #include "postgres.h"
 
 #include "access/xlogdefs.h"
+#include "datatype/timestamp.h"
 
 /*
  * Acquires the slot and starts decoding at "start" (or at the slot's
@@ -36,6 +37,14 @@ extern XLogRecPtr cdc_decoder_read_ptr(void);
 
 /* Stops cdc_decode_some() after the record at hand. */
 extern void cdc_decoder_break(void);
+
+/*
+ * Sets a time at or before which all transactions of this database before
+ * "to" were committed, as far back as the last checkpoint's WAL tells, and
+ * not further than max_bytes.  False: it cannot tell.
+ */
+extern bool cdc_wal_last_commit(XLogRecPtr to, uint64 max_bytes,
+								TimestampTz *bound);
 
 /* WAL up to here is flushed (asks shared memory). */
 extern XLogRecPtr cdc_wal_flushed(void);

@@ -24,6 +24,7 @@
 #include "scan/scan.h"
 #include "utils/timestamp.h"
 #include "wal/decode.h"
+#include "worker/marks.h"
 #include "worker/lane.h"
 
 /*
@@ -53,6 +54,7 @@ typedef struct Due
 	CdcCheckpoint cp;
 	bool		resolved;
 	CdcHlc		r;
+	bool		lifted;			/* r is above all that was decoded */
 	bool		last;			/* at the feed's end_time */
 } Due;
 
@@ -275,6 +277,7 @@ plan_checkpoint(CdcFeed *feed, TimestampTz now, bool caught_up, Due *due)
 		 * row fails, this process ends and the lift with it.
 		 */
 		feed->queued_hlc = feed->acked_hlc = due->cp.hlc = due->r;
+		due->lifted = true;
 		feed->ops->flush(feed->sink, due->r);
 		feed->barrier_lsn = feed->queued_lsn;
 		feed->barrier_hlc = due->r;
@@ -298,10 +301,10 @@ checkpoint_confirm(void)
 
 		if (feed->durable.resume_lsn != InvalidXLogRecPtr)
 			least = Min(least, feed->durable.resume_lsn);
-		else if (feed->mode != CDC_FEED_WAITING)
+		else if (feed->mode != CDC_FEED_WAITING || feed->awaits_cursor)
 			return;				/* started, and not yet in its row */
 	}
-	cdc_decoder_confirm(least);
+	cdc_decoder_confirm(history_limit(least, GetCurrentTimestamp()));
 }
 
 void
@@ -310,6 +313,7 @@ checkpoint_if_due(TimestampTz now, bool caught_up)
 	Due		   *dues = NULL;
 	int			n = 0;
 	int			max = 0;
+	bool		lifted = false;
 	dlist_iter	iter;
 
 	dlist_foreach(iter, &lane.feeds)
@@ -338,7 +342,10 @@ checkpoint_if_due(TimestampTz now, bool caught_up)
 		cdc_checkpoint_write(&dues[i].cp);
 		cdc_feed_store_shapes(dues[i].feed, dues[i].cp.resume_lsn);
 		cdc_feed_store_members(dues[i].feed, dues[i].cp.resume_lsn);
+		lifted |= dues[i].lifted;
+		history_note(dues[i].cp.hlc);
 	}
+	history_take(now, lifted);
 	catalog_leave();			/* committed and flushed */
 
 	for (int i = 0; i < n; i++)

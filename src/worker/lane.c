@@ -42,6 +42,7 @@
 #include "utils/timestamp.h"
 #include "wal/decode.h"
 #include "wal/slot.h"
+#include "worker/marks.h"
 #include "worker/lane.h"
 #include "worker/launcher.h"
 
@@ -175,6 +176,7 @@ open_sink_if_due(CdcFeed *feed, TimestampTz now)
 	struct epoll_event event;
 
 	if (feed->sink != NULL || feed->held || feed->uri == NULL || now < feed->sink_open_at ||
+		feed->durable.resume_lsn == InvalidXLogRecPtr ||
 		feed->mode == CDC_FEED_WAITING || feed->mode == CDC_FEED_STOPPED ||
 		(feed->mode == CDC_FEED_ENDING && dlist_is_empty(&feed->queue) &&
 		 !feed->over && !feed->last_resolved) ||
@@ -568,7 +570,8 @@ close_if_unused(TimestampTz now)
 	if (!lane.extension_gone &&
 		(!TimestampDifferenceExceeds(lane.idle_since, now, CLOSE_AFTER_MS) ||
 		 (cdc_sinks_closing() > 0 &&
-		  !TimestampDifferenceExceeds(lane.idle_since, now, FAREWELL_MS))))
+		  !TimestampDifferenceExceeds(lane.idle_since, now, FAREWELL_MS)) ||
+		 history_keeps_lane(lane.idle_since, now)))
 		return;
 
 	InvalidateSystemCaches();
@@ -657,6 +660,9 @@ lane_start(void)
 		feed->wants_rewind = false;
 	}
 	cdc_decoder_open(InvalidXLogRecPtr);
+	catalog_enter();
+	history_load(cdc_decoder_confirmed());
+	catalog_leave();
 	set_state(CDC_LANE_RUNNING);
 	lane.want_visit = true;
 }

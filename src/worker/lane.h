@@ -21,6 +21,7 @@ typedef struct CdcLane
 	size_t		feed_cap;		/* what one feed may hold, in bytes */
 	MemoryContext turn_cxt;		/* reset once a turn */
 
+	Oid			schema;			/* cdc_sink */
 	Oid			definition_relid;	/* of cdc_sink.definition */
 	char	   *dbname;
 	uint32		seen_requests;	/* value of shared->requests at last visit */
@@ -28,6 +29,7 @@ typedef struct CdcLane
 	TimestampTz visited_at;
 	bool		in_callback;	/* a transaction is being decoded */
 	bool		extension_gone; /* last visit found no extension */
+	bool		passing;		/* some feed passes over transactions */
 
 	WaitEventSet *wait_set;
 

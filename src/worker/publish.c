@@ -50,6 +50,8 @@ describe(const CdcFeed *feed, char *dst, size_t size)
 		strlcpy(dst, scan, size);
 	else if (feed->mode == CDC_FEED_WAITING)
 		strlcpy(dst, "waiting for its creation to be decoded", size);
+	else if (feed->passing)
+		strlcpy(dst, "on the way to its cursor", size);
 	else if (feed->next_def != NULL)
 		strlcpy(dst, "sending what came before ALTER CHANGEFEED", size);
 	else if (feed->mode == CDC_FEED_DETACHED)

@@ -26,6 +26,8 @@
 #include "utils/timestamp.h"
 #include "wal/decode.h"
 #include "wal/plugin.h"
+#include "worker/cursor.h"
+#include "worker/marks.h"
 #include "worker/lane.h"
 
 /* Sinks are served once in so many rows of a long transaction. */
@@ -48,6 +50,7 @@ static ReorderBufferTXN *current_txn = NULL;
 /* The change at hand: its number in the transaction, and is it being encoded? */
 static uint64 change_number = 0;
 static bool encoding = false;
+static bool counts = false;		/* the transaction changes a user's table */
 static CdcBatch *open_message = NULL;	/* its last message is incomplete */
 
 /* A row that could not be encoded, for the dead-letter table. */
@@ -103,6 +106,23 @@ stream_touch(CdcFeed *feed, ReorderBufferTXN *txn)
 	return true;
 }
 
+/* Feeds on the way to their cursor. */
+static void
+pass_over(ReorderBufferTXN *txn)
+{
+	dlist_iter	iter;
+
+	lane.passing = false;
+	dlist_foreach(iter, &lane.feeds)
+	{
+		CdcFeed    *feed = dlist_container(CdcFeed, node, iter.cur);
+
+		if (feed->passing)
+			cursor_pass(feed, txn);
+		lane.passing |= feed->passing;
+	}
+}
+
 static void
 stream_begin(ReorderBufferTXN *txn)
 {
@@ -111,6 +131,9 @@ stream_begin(ReorderBufferTXN *txn)
 	change_number = 0;
 	ntouched = 0;
 	cdc_tables_watch_changes();
+	counts = false;
+	if (unlikely(lane.passing))
+		pass_over(txn);
 }
 
 /* Encodes one message into the feed's open batch. */
@@ -540,8 +563,10 @@ stream_change(ReorderBufferTXN *txn, Relation rel, ReorderBufferChange *change)
 	if (table->nsubs == 0)
 	{
 		table->unwatched_lsn = txn->end_lsn;
+		counts |= rel->rd_rel->relnamespace != lane.schema;
 		return;
 	}
+	counts = true;
 	old = MemoryContextSwitchTo(row_cxt);
 	encoding = true;
 	if (unlikely(txn->end_lsn <= lane.shared->poison_lsn &&
@@ -565,6 +590,7 @@ stream_change(ReorderBufferTXN *txn, Relation rel, ReorderBufferChange *change)
 static void
 stream_truncate(ReorderBufferTXN *txn, int nrels, Relation *rels)
 {
+	counts = true;
 	for (int i = 0; i < nrels; i++)
 	{
 		CdcTable   *table = cdc_table_get(rels[i]);
@@ -597,6 +623,8 @@ begin_feed(CdcDefinition *def, ReorderBufferTXN *txn)
 	if (feed != NULL && feed->mode != CDC_FEED_WAITING)
 	{
 		/* ALTER, or a replay */
+		if (feed->passing)
+			cursor_stop_passing(feed);
 		if (cdc_feed_alter(feed, def, txn->end_lsn,
 						   cdc_hlc_wall(cdc_compat_commit_time(txn))))
 		{
@@ -622,6 +650,15 @@ begin_feed(CdcDefinition *def, ReorderBufferTXN *txn)
 		if (feed == NULL)
 			return;				/* the visit fails its job, if it is alive */
 		dlist_push_tail(&lane.feeds, &feed->node);
+	}
+	if (feed->awaits_cursor)
+	{
+		feed->created_lsn = txn->end_lsn;
+		feed->created_xid = txn->xid;
+		lane.want_visit = true;
+		lane.visited_at = 0;
+		cdc_decoder_break();
+		return;					/* the visit finds where it starts */
 	}
 
 	t0 = cdc_hlc_next(t0, cdc_hlc_wall(cdc_compat_commit_time(txn)));
@@ -653,8 +690,15 @@ stream_commit(ReorderBufferTXN *txn)
 	{
 		if (touched[i]->touched)
 			cdc_feed_end_txn(touched[i], txn);
+		history_note(touched[i]->queued_hlc);
 	}
 	ntouched = 0;
+	if (counts)
+	{
+		CdcHlc		commit = {cdc_hlc_wall(cdc_compat_commit_time(txn)), 0};
+
+		history_note(commit);
+	}
 	cdc_scan_note_xid(txn->xid);
 	if (unlikely(new_definitions != NIL))
 	{

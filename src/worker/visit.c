@@ -37,6 +37,8 @@
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 #include "wal/decode.h"
+#include "worker/cursor.h"
+#include "worker/marks.h"
 #include "worker/lane.h"
 
 #define VISIT_MS	2000	/* without a reason */
@@ -98,6 +100,7 @@ find_extension(void)
 				(errmsg("the extension cdc_sink was created anew, starting over")));
 		proc_exit(1);
 	}
+	lane.schema = nspid;
 	lane.definition_relid = relid;
 	return OidIsValid(relid);
 }
@@ -125,6 +128,7 @@ load_position(CdcFeed *feed, const CdcCheckpoint *cp)
 	cdc_feed_load_shapes(feed);
 	feed->check_lsn = InvalidXLogRecPtr;
 	feed->finished = feed->over = feed->over_stored = false;
+	feed->awaits_cursor = feed->passing = false;
 	cdc_scan_free(feed);
 	if (!cp->scan_done)
 		cdc_scan_begin(feed, cp->hlc);
@@ -410,6 +414,7 @@ apply_request(CdcFeed *feed, const CdcJob *job)
 				/* taken back before we read it */
 				release_hold(feed);
 				feed->rewind_at = feed->sink_open_at = 0;
+				feed->wants_rewind |= feed->passing;
 			}
 			if (feed->mode == CDC_FEED_STOPPED &&
 				job->checkpoint.resume_lsn != InvalidXLogRecPtr)
@@ -446,6 +451,10 @@ store_start(CdcFeed *feed)
 			feed->status = status;
 		return;
 	}
+	if (feed->passing && feed->status == CDC_JOB_PAUSE_REQUESTED)
+		cursor_stop_passing(feed);
+	if (feed->start_lsn == InvalidXLogRecPtr)
+		return;					/* still on the way to its cursor */
 	cp.job_id = feed->job_id;
 	cp.version = feed->def->version;
 	cp.resume_lsn = feed->start_lsn;
@@ -470,6 +479,11 @@ begin_unseen(CdcFeed *feed)
 {
 	if (feed->mode != CDC_FEED_WAITING || !cdc_decoder_is_open())
 		return;
+	if (feed->awaits_cursor && feed->created_lsn != InvalidXLogRecPtr)
+	{
+		cursor_place(feed);
+		return;
+	}
 	if (feed->seen_lsn == InvalidXLogRecPtr)
 	{
 		feed->seen_lsn = cdc_compat_log_message("cdc_sink", "seen", 4);
@@ -479,6 +493,12 @@ begin_unseen(CdcFeed *feed)
 	if (cdc_decoder_position() < feed->seen_lsn)
 	{
 		lane.want_visit = true;
+		return;
+	}
+	if (feed->awaits_cursor)
+	{
+		feed->created_lsn = cdc_decoder_position();
+		cursor_place(feed);
 		return;
 	}
 	feed->start_lsn = cdc_decoder_position();
@@ -671,6 +691,7 @@ visit_catalog(void)
 		purged_at = lane.visited_at;
 		(void) cdc_job_purge();
 	}
+	history_take(lane.visited_at, false);
 	catalog_leave();
 
 	dlist_foreach_modify(iter, &lane.feeds)
