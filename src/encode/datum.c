@@ -662,3 +662,32 @@ cdc_fields_encode_marked(CdcFields *fields, CdcBuf *out, const Datum *values,
 		}
 	}
 }
+
+void
+cdc_fields_encode_without(CdcFields *fields, CdcBuf *out, const Datum *values,
+						  const bool *nulls, const bool *absent, const char *open)
+{
+	bool		first = true;
+
+	cdc_buf_append(out, open, strlen(open));
+	for (int i = 0; i < fields->n; i++)
+	{
+		CdcField	field = fields->field[i];
+		CdcFields	one = {1, &field};
+		size_t		start = out->len;
+		size_t		cut = i == 0 ? strlen(open) : 2;
+
+		if (absent[field.att])
+			continue;
+		cdc_fields_encode(&one, out, values, nulls);
+
+		/* what stands before the name: the opening, or a separator */
+		if (i == 0 || first)
+		{
+			memmove(out->data + start, out->data + start + cut,
+					out->len - start - cut);
+			out->len -= cut;
+		}
+		first = false;
+	}
+}

@@ -101,6 +101,11 @@ cdc_fields_encode(CdcFields *fields, CdcBuf *out, const Datum *values,
 	}
 }
 
+/* The same, behind "open", without the columns that are marked. */
+extern void cdc_fields_encode_without(CdcFields *fields, CdcBuf *out,
+									  const Datum *values, const bool *nulls,
+									  const bool *absent, const char *open);
+
 /* The same; "text" stands for the values that are marked. */
 extern void cdc_fields_encode_marked(CdcFields *fields, CdcBuf *out,
 									 const Datum *values, const bool *nulls,

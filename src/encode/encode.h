@@ -87,6 +87,8 @@ typedef struct CdcRow
 	const bool *nulls;
 	const Datum *old_values;
 	const bool *old_nulls;
+	const bool *old_absent;		/* marks of columns that the old row did not
+								 * have; NULL: it had all */
 
 	/*
 	 * Marks of values of the new row that cannot be had any more:

@@ -27,8 +27,6 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
-#define BEFORE_OPEN		", \"before\": {"
-
 typedef struct EnrichedState
 {
 	CdcText		after_null;
@@ -42,7 +40,6 @@ typedef struct EnrichedState
 	CdcText		close;			/* behind ts_ns */
 } EnrichedState;
 
-static const CdcText before_open = {BEFORE_OPEN, sizeof(BEFORE_OPEN) - 1};
 static const CdcText inner_key_open = {"{", 1};
 
 /* ---- when the encoder is made ---- */
@@ -229,7 +226,7 @@ enriched_init(CdcRowEncoder *enc, const CdcEncodeTable *table)
 									"{\"payload\": {\"after\": null" : "{\"after\": null");
 	enc->row = cdc_envelope_fields(enc, table->desc, enc->row_open.data);
 	if (enc->opts.diff)
-		state->before = cdc_envelope_fields(enc, table->desc, BEFORE_OPEN);
+		state->before = cdc_envelope_fields(enc, table->desc, CDC_BEFORE_OPEN);
 	init_key(enc, state, table);
 	if (enc->opts.enriched_source)
 		init_source(enc, state, table);
@@ -293,13 +290,7 @@ enriched_value(CdcRowEncoder *enc, CdcBuf *out, const CdcRow *row)
 	else
 		cdc_buf_append(out, state->after_null.data, state->after_null.len);
 	if (enc->opts.diff)
-	{
-		if (row->old_values != NULL && row->old_full)
-			cdc_envelope_object(state->before, &before_open, out,
-								row->old_values, row->old_nulls, NULL);
-		else
-			cdc_buf_append_lit(out, ", \"before\": null");
-	}
+		cdc_envelope_before(state->before, out, row);
 	if (enc->opts.key_in_value)
 	{
 		cdc_buf_append_lit(out, ", \"key\": ");
@@ -307,7 +298,8 @@ enriched_value(CdcRowEncoder *enc, CdcBuf *out, const CdcRow *row)
 							cdc_row_values(row), cdc_row_nulls(row), NULL);
 	}
 	cdc_buf_append_lit(out, ", \"op\": \"");
-	cdc_buf_append_char(out, row->op == 'r' ? 'c' : row->op);
+	cdc_buf_append_char(out, row->op != 'r' ? row->op :
+						row->old_values != NULL ? 'u' : 'c');
 	cdc_buf_append_char(out, '"');
 	if (enc->opts.enriched_source)
 		append_source(enc, out, row);

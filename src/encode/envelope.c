@@ -20,8 +20,6 @@
 
 #define AFTER_OPEN	"{\"after\": {"
 #define AFTER_NULL	"{\"after\": null"
-#define BEFORE_OPEN	", \"before\": {"
-#define BEFORE_NULL	", \"before\": null"
 
 static const CdcEnvelopeOps *const envelopes[] = {
 	[CDC_ENVELOPE_WRAPPED] = &cdc_envelope_wrapped,
@@ -321,6 +319,24 @@ cdc_envelope_txn(CdcRowEncoder *enc, CdcBuf *out, const CdcRow *row)
 						", \"seq\": " UINT64_FORMAT ", \"xid\": %u}", row->seq, row->xid);
 }
 
+void
+cdc_envelope_before(CdcFields *fields, CdcBuf *out, const CdcRow *row)
+{
+	static const CdcText open = {CDC_BEFORE_OPEN, sizeof(CDC_BEFORE_OPEN) - 1};
+
+	if (row->old_values == NULL || !row->old_full)
+		cdc_buf_append_lit(out, ", \"before\": null");
+	else if (unlikely(row->old_absent != NULL))
+	{
+		cdc_fields_encode_without(fields, out, row->old_values, row->old_nulls,
+								  row->old_absent, CDC_BEFORE_OPEN);
+		cdc_buf_append_char(out, '}');
+	}
+	else
+		cdc_envelope_object(fields, &open, out, row->old_values,
+							row->old_nulls, NULL);
+}
+
 /* ---- the wrapped envelope ---- */
 
 static void
@@ -330,7 +346,7 @@ wrapped_init(CdcRowEncoder *enc, const CdcEncodeTable *table)
 	enc->row_open.len = sizeof(AFTER_OPEN) - 1;
 	enc->row = cdc_envelope_fields(enc, table->desc, AFTER_OPEN);
 	if (enc->opts.diff)
-		enc->state = cdc_envelope_fields(enc, table->desc, BEFORE_OPEN);
+		enc->state = cdc_envelope_fields(enc, table->desc, CDC_BEFORE_OPEN);
 }
 
 static bool
@@ -343,15 +359,7 @@ wrapped_value(CdcRowEncoder *enc, CdcBuf *out, const CdcRow *row)
 		cdc_buf_append_lit(out, AFTER_NULL);
 
 	if (unlikely(enc->opts.diff))
-	{
-		static const CdcText open = {BEFORE_OPEN, sizeof(BEFORE_OPEN) - 1};
-
-		if (row->old_values != NULL && row->old_full)
-			cdc_envelope_object(enc->state, &open, out, row->old_values,
-								row->old_nulls, NULL);
-		else
-			cdc_buf_append_lit(out, BEFORE_NULL);
-	}
+		cdc_envelope_before(enc->state, out, row);
 	if (enc->opts.key_in_value)
 	{
 		cdc_buf_append_lit(out, ", \"key\": ");

@@ -103,6 +103,13 @@ cdc_envelope_object(CdcFields *fields, const CdcText *open, CdcBuf *out,
 	cdc_buf_append_char(out, '}');
 }
 
+/* Appends the old row, if it is known, or null. */
+extern void cdc_envelope_before(CdcFields *fields, CdcBuf *out,
+								const CdcRow *row);
+
+/* What fields for cdc_envelope_before() are opened by. */
+#define CDC_BEFORE_OPEN		", \"before\": {"
+
 /* Appends the key as a JSON array. */
 static inline void
 cdc_envelope_array(CdcFields *fields, CdcBuf *out, const Datum *values,

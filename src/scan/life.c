@@ -18,6 +18,7 @@
 #include "base/guc.h"
 #include "scan/scan_int.h"
 #include "storage/procarray.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
@@ -140,6 +141,7 @@ cdc_scan_begin(CdcFeed *feed, CdcHlc t0)
 	{
 		if (!feed->def->targets[i].scan || feed->def->targets[i].gone)
 			continue;
+		memset(&scan->items[scan->nitems], 0, sizeof(CdcScanItem));
 		scan->items[scan->nitems].target = feed->def->targets[i].relid;
 		scan->items[scan->nitems++].relid = feed->def->targets[i].relid;
 	}
@@ -275,9 +277,48 @@ key_space(const CdcFeed *feed, CdcScan *scan, int target)
 	return scan->map[target];
 }
 
+bool *
+cdc_scan_item_absent(const CdcScanItem *item, TupleDesc desc)
+{
+	bool	   *absent = palloc0(sizeof(bool) * Max(desc->natts, 1));
+	bool		any = false;
+
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+		AttrNumber	attnum;
+
+		if (att->attisdropped)
+			continue;
+		attnum = get_attnum(item->target, NameStr(att->attname));
+		absent[i] = attnum > 0 && cdc_scan_item_is_fresh(item, attnum);
+		any |= absent[i];
+	}
+	if (any)
+		return absent;
+	pfree(absent);
+	return NULL;
+}
+
+/* The item by which a scan would send this row, NULL: it would not. */
+static const CdcScanItem *
+item_of_row(const CdcFeed *feed, const CdcScan *scan, int target, Oid relid)
+{
+	for (int i = 0; i < scan->nitems; i++)
+	{
+		const CdcScanItem *item = &scan->items[i];
+
+		if (!scan->dropped[i] &&
+			item->target == feed->def->targets[target].relid &&
+			(item->relid == item->target || item->relid == relid))
+			return item;
+	}
+	return NULL;
+}
+
 int
-cdc_scan_record(CdcFeed *feed, int target, const char *key, size_t len,
-				CdcHlc **stamps)
+cdc_scan_record(CdcFeed *feed, int target, Oid relid, const char *key,
+				size_t len, CdcUnsent **unsent)
 {
 	size_t		memory = 0;
 	int			n = 0;
@@ -293,13 +334,16 @@ cdc_scan_record(CdcFeed *feed, int target, const char *key, size_t len,
 			scan->keys = cdc_keys_create();
 		if (space >= 0 && cdc_keys_add(scan->keys, space, key, len))
 		{
-			if (stamps != NULL)
+			const CdcScanItem *item = unsent == NULL ? NULL :
+				item_of_row(feed, scan, target, relid);
+
+			if (item != NULL)
 			{
-				*stamps = n == 0 ? palloc(sizeof(CdcHlc)) :
-					repalloc(*stamps, sizeof(CdcHlc) * (n + 1));
-				(*stamps)[n] = scan->t0;
+				*unsent = n == 0 ? palloc(sizeof(CdcUnsent)) :
+					repalloc(*unsent, sizeof(CdcUnsent) * (n + 1));
+				(*unsent)[n].stamp = scan->t0;
+				(*unsent)[n++].item = item;
 			}
-			n++;
 		}
 		memory += cdc_keys_memory(scan->keys);
 	}

@@ -36,6 +36,7 @@
 
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "base/hlc.h"
 #include "encode/encode.h"
 #include "feed/batch.h"
@@ -52,7 +53,40 @@ typedef struct CdcScanItem
 {
 	Oid			target;
 	Oid			relid;
+
+	/*
+	 * Rows of it were sent before: with "diff" they have a row before, the
+	 * same but for the columns of "target" marked in "fresh", which were not
+	 * there or had other values.
+	 */
+	bool		known;
+	uint8		fresh[(MaxHeapAttributeNumber + 8) / 8];
 } CdcScanItem;
+
+static inline void
+cdc_scan_item_mark_fresh(CdcScanItem *item, AttrNumber att)
+{
+	item->fresh[att / 8] |= 1 << (att % 8);
+}
+
+static inline bool
+cdc_scan_item_is_fresh(const CdcScanItem *item, AttrNumber att)
+{
+	return (item->fresh[att / 8] & (1 << (att % 8))) != 0;
+}
+
+/*
+ * Marks for each attribute of a row type, by name the columns of the target;
+ * palloc'ed.  NULL: none is fresh.  Reads catalogs.
+ */
+extern bool *cdc_scan_item_absent(const CdcScanItem *item, TupleDesc desc);
+
+/* A row that a scan has not sent and now never will. */
+typedef struct CdcUnsent
+{
+	CdcHlc		stamp;			/* of the scan's rows */
+	const CdcScanItem *item;	/* the scan's */
+} CdcUnsent;
 
 /* A transaction was decoded: it may not be visible yet. */
 extern void cdc_scan_note_xid(TransactionId xid);
@@ -105,13 +139,13 @@ extern bool cdc_scan_hold(const struct CdcFeed *feed, XLogRecPtr *lsn,
 						  CdcHlc *hlc);
 
 /*
- * An event of this key was emitted.  Returns the number of scans that may not
- * have sent the key's row yet, and now never will; *stamps (unless "stamps"
- * is NULL) becomes a palloc'ed array of theirs, oldest first.  Runs: decoding
- * callback.
+ * An event of this key in relation "relid" was emitted.  Returns the number
+ * of scans that may not have sent the key's row yet, and now never will, of
+ * which *unsent becomes a palloc'ed array, oldest first; unsent == NULL: not
+ * wanted, returns 0.  Runs: decoding callback.
  */
-extern int	cdc_scan_record(struct CdcFeed *feed, int target, const char *key,
-							size_t len, CdcHlc **stamps);
+extern int	cdc_scan_record(struct CdcFeed *feed, int target, Oid relid,
+							const char *key, size_t len, CdcUnsent **unsent);
 
 /*
  * Rows of this target that are not handed over yet are of no interest any

@@ -62,6 +62,7 @@ typedef struct ScanTable
 {
 	Oid			relid;
 	Oid			target;			/* whose rows they are sent as */
+	const CdcScanItem *item;
 	const char *listed;			/* columns of the target, see columns.h */
 	char	   *columns;		/* "a, b" */
 	char	   *from;			/* "[ONLY] schema.table" */
@@ -394,9 +395,17 @@ read_chunk(ScanTable *table, const ScanFeed *feed, const char *topic,
 			keyatts = key_positions(table, desc);
 			encoder = make_encoder(table, desc, feed->commit_times ? desc->natts - 1 : desc->natts,
 								   keyatts, topic, &feed->encode);
+			if (feed->encode.diff && table->item->known)
+				row.old_absent = cdc_scan_item_absent(table->item, desc);
 			with_key = feed->has_keys && !cdc_encoder_key_is_identity(encoder);
 			row.values = values = palloc(sizeof(Datum) * (desc->natts + 1));
 			row.nulls = nulls = palloc(sizeof(bool) * (desc->natts + 1));
+			if (feed->encode.diff && table->item->known)
+			{
+				row.old_values = values;
+				row.old_nulls = nulls;
+				row.old_full = true;
+			}
 		}
 		for (uint64 i = 0; i < SPI_processed; i++)
 		{
@@ -446,6 +455,7 @@ scan_tables(const CdcScanHeader *header, const CdcDefinition *def,
 		const char *topic;
 
 		memset(&table, 0, sizeof(table));
+		table.item = &header->items[i];
 		table.relid = header->items[i].relid;
 		table.target = header->items[i].target;
 		topic = strings;

@@ -211,7 +211,7 @@ check_relation(CdcFeed *feed, Oid relid, ReorderBufferTXN *txn, List **items)
 		(void) join(feed, &target, shape, txn->end_lsn);
 	if (has_unseen_rows(relid, shape, txn))
 	{
-		CdcScanItem *item = palloc(sizeof(CdcScanItem));
+		CdcScanItem *item = palloc0(sizeof(CdcScanItem));
 
 		item->target = item->relid = relid;
 		*items = lappend(*items, item);

@@ -75,11 +75,32 @@ end_behind(CdcFeed *feed, ReorderBufferTXN *txn)
 static CdcScanItem *
 scan_item(Oid target, Oid relid)
 {
-	CdcScanItem *item = palloc(sizeof(CdcScanItem));
+	CdcScanItem *item = palloc0(sizeof(CdcScanItem));
 
 	item->target = target;
 	item->relid = relid;
 	return item;
+}
+
+/*
+ * Columns of which the rows that were sent have nothing, or something else:
+ * added ones, and such whose values were converted.
+ */
+static void
+mark_fresh(CdcScanItem *item, const CdcShape *before, const CdcShape *after)
+{
+	for (int i = 0; i < after->ncolumns; i++)
+	{
+		const CdcShapeColumn *column = &after->columns[i];
+		bool		same = false;
+
+		for (int j = 0; j < before->ncolumns && !same; j++)
+			same = before->columns[j].attnum == column->attnum &&
+				before->columns[j].type == column->type &&
+				before->columns[j].typmod == column->typmod;
+		if (!same)
+			cdc_scan_item_mark_fresh(item, column->attnum);
+	}
 }
 
 /*
@@ -93,7 +114,13 @@ items_to_scan(Oid target, const CdcShape *before, const CdcShape *after,
 	List	   *items = NIL;
 
 	if (whole)
-		return list_make1(scan_item(target, target));
+	{
+		CdcScanItem *item = scan_item(target, target);
+
+		item->known = true;
+		mark_fresh(item, before, after);
+		return list_make1(item);
+	}
 	for (int i = 0; i < after->nleaves; i++)
 	{
 		const CdcShapeLeaf *leaf = &after->leaves[i];

@@ -164,8 +164,8 @@ put_message(CdcSubscriber *sub, const CdcRow *row, const CdcBuf *identity)
  * stepped over later, the key is known.
  */
 static void
-put_old_images(CdcSubscriber *sub, const CdcRow *row, const CdcBuf *identity,
-			   const CdcHlc *stamps, int n)
+put_old_images(CdcSubscriber *sub, TupleDesc desc, const CdcRow *row,
+			   const CdcBuf *identity, const CdcUnsent *unsent, int n)
 {
 	CdcRow		image = {0};
 
@@ -174,9 +174,16 @@ put_old_images(CdcSubscriber *sub, const CdcRow *row, const CdcBuf *identity,
 	image.op = 'r';
 	image.values = row->old_values;
 	image.nulls = row->old_nulls;
+	image.old_full = true;
 	for (int i = 0; i < n; i++)
 	{
-		image.updated = image.mvcc = stamps[i];
+		image.updated = image.mvcc = unsent[i].stamp;
+		if (unsent[i].item->known)
+		{
+			image.old_values = row->old_values;
+			image.old_nulls = row->old_nulls;
+			image.old_absent = cdc_scan_item_absent(unsent[i].item, desc);
+		}
 		put_message(sub, &image, identity);
 	}
 }
@@ -186,22 +193,23 @@ put_old_images(CdcSubscriber *sub, const CdcRow *row, const CdcBuf *identity,
  * already.
  */
 static inline bool
-begin_row(CdcSubscriber *sub, ReorderBufferTXN *txn, CdcRow *row,
-		  const CdcBuf *identity)
+begin_row(CdcTable *table, CdcSubscriber *sub, ReorderBufferTXN *txn,
+		  CdcRow *row, const CdcBuf *identity)
 {
 	CdcFeed    *feed = sub->feed;
-	CdcHlc	   *stamps = NULL;
-	int			unsent = 0;
+	CdcUnsent  *unsent = NULL;
+	int			nunsent = 0;
 
 	if (!touch(feed, txn))
 		return false;
 	if (unlikely(feed->scan != NULL))
-		unsent = cdc_scan_record(feed, sub->target, identity->data, identity->len,
-								 feed->encode.diff ? &stamps : NULL);
+		nunsent = cdc_scan_record(feed, sub->target, table->relid,
+								  identity->data, identity->len,
+								  feed->encode.diff ? &unsent : NULL);
 	if (!cdc_feed_begin_row(feed, txn))
 		return false;
-	if (unlikely(stamps != NULL))
-		put_old_images(sub, row, identity, stamps, unsent);
+	if (unlikely(nunsent > 0))
+		put_old_images(sub, table->desc, row, identity, unsent, nunsent);
 	row->updated = row->mvcc = feed->txn_hlc;
 	row->seq = feed->txn_rows;
 	return true;
@@ -209,10 +217,10 @@ begin_row(CdcSubscriber *sub, ReorderBufferTXN *txn, CdcRow *row,
 
 /* Appends one message. */
 static void
-append_row(CdcSubscriber *sub, ReorderBufferTXN *txn, CdcRow *row,
-		   const CdcBuf *identity)
+append_row(CdcTable *table, CdcSubscriber *sub, ReorderBufferTXN *txn,
+		   CdcRow *row, const CdcBuf *identity)
 {
-	if (!begin_row(sub, txn, row, identity))
+	if (!begin_row(table, sub, txn, row, identity))
 		return;
 	put_message(sub, row, identity);
 	if (unlikely(cdc_feed_bytes(sub->feed) >= lane.feed_cap))
@@ -268,7 +276,7 @@ append_deferred(CdcSubscriber *sub, ReorderBufferTXN *txn, CdcTable *table,
 	CdcBatch   *batch;
 	size_t		size;
 
-	if (!begin_row(sub, txn, row, identity))
+	if (!begin_row(table, sub, txn, row, identity))
 		return;
 	batch = cdc_feed_open_batch(feed);
 	cdc_batch_add(batch, sub->topic)->hlc = feed->txn_hlc;
@@ -395,17 +403,17 @@ watched_change(CdcTable *table, ReorderBufferTXN *txn, Relation rel,
 			continue;
 		}
 		if (newtuple == NULL)
-			append_row(sub, txn, &gone, &key_old);
+			append_row(table, sub, txn, &gone, &key_old);
 		else
 		{
 			if (key_moved)
-				append_row(sub, txn, &gone, &key_old);
+				append_row(table, sub, txn, &gone, &key_old);
 
 			/* waiting for room may have detached it */
 			if (!cdc_feed_takes(feed, txn))
 				continue;
 			if (complete)
-				append_row(sub, txn, &row, &key_new);
+				append_row(table, sub, txn, &row, &key_new);
 			else
 				append_deferred(sub, txn, table, &row, &key_new);
 		}

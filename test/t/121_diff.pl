@@ -159,6 +159,25 @@ is_deeply(\@m, [
 		'{"after": null, "before": {"id": 2, "n": 2, "t": "<big>", "x": null}, "key": [2]' ],
 	'insert, update, key moved, delete; large values on both sides');
 
+# a backfill: before is the row without the column that came
+sql(q{CREATE TABLE grown (id int PRIMARY KEY, a text); ALTER TABLE grown REPLICA IDENTITY FULL;
+	INSERT INTO grown SELECT i, 'r' || i FROM generate_series(1, 3) i});
+my ($grown_dir, $grown_uri) = file_dir($node);
+my $grown = create_feed($node, "CREATE CHANGEFEED FOR TABLE grown INTO '$grown_uri' WITH diff, updated");
+wait_feed($node, $grown);
+sql(q{BEGIN; ALTER TABLE grown ADD COLUMN "0" int DEFAULT 7, ADD COLUMN z int DEFAULT 8; COMMIT;
+	UPDATE grown SET a = 'new' WHERE id = 2});
+wait_feed($node, $grown);
+ok( poll_until(sub { wait_feed($node, $grown); scalar(lines_of($grown_dir)) >= 7 }, 'rows of the backfill'),
+	'a column is added: a backfill');
+is_deeply([ sort map { $_->{line} =~ s/, "updated.*//r } grep { $_->{after} =~ /"z"/ } lines_of($grown_dir) ], [
+		'{"after": {"0": 7, "a": "new", "id": 2, "z": 8}, "before": {"0": 7, "a": "r2", "id": 2, "z": 8}, "key": [2]',
+		'{"after": {"0": 7, "a": "r1", "id": 1, "z": 8}, "before": {"a": "r1", "id": 1}, "key": [1]',
+		'{"after": {"0": 7, "a": "r2", "id": 2, "z": 8}, "before": {"a": "r2", "id": 2}, "key": [2]',
+		'{"after": {"0": 7, "a": "r3", "id": 3, "z": 8}, "before": {"a": "r3", "id": 3}, "key": [3]' ],
+	'its rows have the row before without the new columns, also one that is changed meanwhile');
+sql("SELECT changefeed_cancel($grown)");
+
 # the replica identity goes: what was before is sent, then the feed ends
 sql(q{INSERT INTO big VALUES (3); ALTER TABLE big REPLICA IDENTITY DEFAULT; UPDATE big SET n = 3});
 ok(wait_status($node, $job, 'failed'), 'without REPLICA IDENTITY FULL the feed fails');
