@@ -44,6 +44,7 @@ SELECT changefeed_sql('ALTER CHANGEFEED 1 RENAME TO b');
 SELECT changefeed_sql('ALTER CHANGEFEED 1 SET sink = ''kafka://u:geheim@h?sasl_password=geheim'' RENAME');
 -- there is none
 SELECT changefeed_sql('ALTER CHANGEFEED 4711 ADD a');
+SELECT changefeed_sql('ALTER CHANGEFEED -1 ADD a');
 SELECT changefeed_alter(4711, add => '{a}');
 
 SELECT changefeed_sql('CREATE CHANGEFEED FOR a INTO ''null://'' WITH updated, resolved = ''1s''') AS job \gset

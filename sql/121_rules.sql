@@ -50,6 +50,7 @@ SELECT feed('PUBLICATION nosuch');
 SELECT feed('TABLES IN SCHEMA r2');
 SELECT feed('TABLES IN SCHEMA r1 EXCEPT nosuch');
 SELECT feed('TABLES IN SCHEMA r3, r1.p1');
+SELECT feed('TABLES IN SCHEMA r3 EXCEPT p1');
 CREATE PUBLICATION "Pub" FOR TABLE a, r2.c;
 CREATE PUBLICATION inserts FOR TABLE a WITH (publish = 'insert');
 SELECT feed('PUBLICATION inserts');
@@ -72,15 +73,15 @@ SELECT ruled, columns FROM cdc_sink.definition WHERE rules = ARRAY['schema ' || 
 -- targets of a rule cannot be altered, options can
 SELECT max(job_id) AS job FROM cdc_sink.definition WHERE rules <> '{}' \gset
 SELECT changefeed_pause(:job);
-SELECT changefeed_alter(:job, add => '{r2.c}');
-SELECT changefeed_alter(:job, drop => '{a}');
-SELECT changefeed_alter(:job, add => '{ALL TABLES}');
 DO $$ BEGIN
 	FOR i IN 1..200 LOOP
 		EXIT WHEN NOT EXISTS (SELECT FROM changefeed_jobs WHERE status LIKE 'p%' AND status <> 'paused');
 		PERFORM pg_sleep(0.05);
 	END LOOP;
 END $$;
+SELECT changefeed_alter(:job, add => '{r2.c}');
+SELECT changefeed_alter(:job, drop => '{a}');
+SELECT changefeed_alter(:job, add => '{ALL TABLES}');
 SELECT changefeed_alter(:job, set => '{"updated": true}');
 SELECT show(:job);
 -- a schema without tables

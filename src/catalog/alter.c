@@ -54,6 +54,24 @@ cdc_job_secret(int64 job_id, int version, char **sink_uri, int *nsecrets,
 	return found;
 }
 
+void
+cdc_job_forget_secrets(int64 job_id, int version)
+{
+	static const Oid types[] = {INT8OID, INT4OID};
+	Datum		values[2];
+	int			nest = cdc_rows_begin();
+
+	values[0] = Int64GetDatum(job_id);
+	values[1] = Int32GetDatum(version);
+	(void) cdc_rows_run("DELETE FROM cdc_sink.secret WHERE ctid = ANY (ARRAY("
+						"SELECT s.ctid FROM cdc_sink.secret s WHERE s.job_id = $1"
+						" AND s.version < (SELECT max(x.version) FROM cdc_sink.secret x"
+						" WHERE x.job_id = $1 AND x.version <= $2)"
+						" FOR UPDATE SKIP LOCKED))",
+						2, types, values, NULL, SPI_OK_DELETE);
+	cdc_rows_end(nest);
+}
+
 static CdcDefinition *
 definition_in_row(uint64 row)
 {
@@ -193,17 +211,6 @@ cdc_job_alter_write(const CdcDefinition *def, bool at_position,
 		cdc_rows_run("INSERT INTO cdc_sink.secret (job_id, version, uri, options)"
 					 " VALUES ($1, $2, $3, $4)",
 					 4, types, values, NULL, SPI_OK_INSERT);
-	}
-	{
-		static const Oid type = INT8OID;
-		Datum		id = Int64GetDatum(def->job_id);
-
-		/* those of sinks that the feed has left behind for good */
-		cdc_rows_run("DELETE FROM cdc_sink.secret s USING cdc_sink.checkpoint c"
-					 " WHERE s.job_id = $1 AND c.job_id = $1 AND s.version <"
-					 " (SELECT max(x.version) FROM cdc_sink.secret x"
-					 " WHERE x.job_id = $1 AND x.version <= c.version)",
-					 1, &type, &id, NULL, SPI_OK_DELETE);
 	}
 	cdc_definition_insert(def);
 	cdc_rows_end(nest);

@@ -173,6 +173,12 @@ extern int64 cdc_job_new_id(void);
 extern bool cdc_job_secret(int64 job_id, int version, char **sink_uri,
 						   int *nsecrets, char ***secrets);
 
+/*
+ * Deletes the secrets that no definition from this version on goes with; in
+ * the transaction of the checkpoint that tells the version.  Runs: lane.
+ */
+extern void cdc_job_forget_secrets(int64 job_id, int version);
+
 /* What ALTER CHANGEFEED starts from. */
 typedef struct CdcAlterBase
 {

@@ -468,6 +468,11 @@ resolve_rule(const CdcTargetName *name)
 		case CDC_TARGET_EXCEPT:
 			oid = RangeVarGetRelid(makeRangeVar(name->schema, name->name, -1),
 								   NoLock, false);
+			if (get_rel_relispartition(oid))
+				ereport(ERROR,
+						(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						 errmsg("cannot leave out a partition: %s", cdc_target_text(name)),
+						 errhint("Leave out the table at the top, and name the partitions that are to be sent.")));
 			return psprintf("except %u", oid);
 		default:
 			return NULL;

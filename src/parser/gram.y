@@ -114,6 +114,12 @@ stmt:
 			$$ = make_job(CDC_STMT_ALTER, $3);
 			$$->actions = $4;
 		}
+	| ALTER CHANGEFEED '-' job_id alter_actions
+		{
+			/* no syntax error in CockroachDB, there just is no such job */
+			$$ = make_job(CDC_STMT_ALTER, -$4);
+			$$->actions = $5;
+		}
 	| PAUSE JOB job_id opt_reason
 		{
 			$$ = make_job(CDC_STMT_PAUSE, $3);

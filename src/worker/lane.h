@@ -71,8 +71,11 @@ extern bool stream_touch(CdcFeed *feed, ReorderBufferTXN *txn);
  */
 extern void schema_check_commit(ReorderBufferTXN *txn);
 
-/* rules.c: tables that join and leave feeds by rule; commit callback. */
-extern void rules_check_commit(ReorderBufferTXN *txn);
+/*
+ * rules.c: tables that join and leave feeds by rule; commit callback.  True:
+ * the subscribers of tables have changed.
+ */
+extern bool rules_check_commit(ReorderBufferTXN *txn);
 
 /* The feed starts at this position; after cdc_feed_set_position(). */
 extern void rules_begin(CdcFeed *feed, XLogRecPtr lsn);

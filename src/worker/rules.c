@@ -21,6 +21,7 @@
  */
 #include "postgres.h"
 
+#include "catalog/partition.h"
 #include "catalog/pg_class.h"
 #include "catalog/rule.h"
 #include "catalog/shape.h"
@@ -100,6 +101,13 @@ note_unfit(CdcFeed *feed, Oid relid, const char *why)
 			(errmsg("changefeed " INT64_FORMAT ": %s", feed->job_id, text)));
 }
 
+static bool
+overlap(Oid a, Oid b)
+{
+	return (get_rel_relispartition(a) && list_member_oid(get_partition_ancestors(a), b)) ||
+		(get_rel_relispartition(b) && list_member_oid(get_partition_ancestors(b), a));
+}
+
 /* Can the feed follow a table that its rules mean?  Describes it if so. */
 static bool
 can_join(CdcFeed *feed, Oid relid, CdcTarget *target)
@@ -130,6 +138,12 @@ can_join(CdcFeed *feed, Oid relid, CdcTarget *target)
 			strcmp(feed->def->targets[i].topic, target->topic) == 0)
 			why = psprintf("would share the topic \"%s\" with table %s",
 						   target->topic, feed->def->targets[i].name);
+	}
+	for (int i = 0; why == NULL && i < feed->def->ntargets; i++)
+	{
+		if (!feed->def->targets[i].gone && overlap(feed->def->targets[i].relid, relid))
+			why = psprintf("holds rows that are those of table %s, too",
+						   feed->def->targets[i].name);
 	}
 	if (why != NULL)
 	{
@@ -240,14 +254,14 @@ relations_to_check(CdcFeed *feed)
 	return relids;
 }
 
-void
+bool
 rules_check_commit(ReorderBufferTXN *txn)
 {
 	bool		any = false;
 	dlist_iter	iter;
 
 	if (!cdc_tables_any_changed())
-		return;
+		return false;
 	dlist_foreach(iter, &lane.feeds)
 	{
 		CdcFeed    *feed = dlist_container(CdcFeed, node, iter.cur);
@@ -263,8 +277,7 @@ rules_check_commit(ReorderBufferTXN *txn)
 			(void) cdc_scan_start(feed, txn->final_lsn, txn->end_lsn, items,
 								  "scan of tables that joined");
 	}
-	if (any)
-		cdc_tables_reset_subscribers();
+	return any;
 }
 
 void

@@ -691,8 +691,11 @@ stream_commit(ReorderBufferTXN *txn)
 
 	if (unlikely(rbtxn_has_catalog_changes(txn)))
 	{
-		rules_check_commit(txn);
+		bool		joined = rules_check_commit(txn);
+
 		schema_check_commit(txn);
+		if (joined)
+			cdc_tables_reset_subscribers();
 	}
 	for (int i = 0; i < ntouched; i++)
 	{

@@ -463,6 +463,8 @@ store_start(CdcFeed *feed)
 	cdc_checkpoint_write(&cp);
 	cdc_feed_store_shapes(feed, cp.resume_lsn);
 	cdc_feed_store_members(feed, cp.resume_lsn);
+	if (cp.version > 1)
+		cdc_job_forget_secrets(feed->job_id, cp.version);
 	if (cdc_job_apply(feed->job_id, CDC_EV_STARTED, NULL, &status))
 		feed->status = status;
 	feed->durable = cp;
