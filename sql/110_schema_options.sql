@@ -9,6 +9,10 @@ SELECT changefeed_create('{schema_t}', 'null://', '{"schema_change_policy": true
 SELECT changefeed_create('{schema_t}', 'null://', '{"schema_change_events": "all"}');
 SELECT changefeed_sql($$CREATE CHANGEFEED FOR schema_t INTO 'null://' WITH schema_change_policy = 'stop', schema_change_policy = 'ignore'$$);
 
+SELECT changefeed_create('{schema_t}', 'null://', '{"truncate": "send"}');
+SELECT changefeed_create('{schema_t}', 'null://', '{"truncate": "emit", "envelope": "enriched"}');
+SELECT changefeed_create('{schema_t}', 'null://', '{"virtual_columns": "computed"}');
+
 -- what a feed keeps of its tables can be read by nobody
 CREATE ROLE cdc_regress_schema;
 SET ROLE cdc_regress_schema;

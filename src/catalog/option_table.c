@@ -34,6 +34,7 @@ static const char *const event_values[] = {"default", "column_changes", NULL};
 static const char *const policy_values[] = {
 	"backfill", "nobackfill", "stop", "ignore", NULL
 };
+static const char *const truncate_values[] = {"fail", "emit", "ignore", NULL};
 static const char *const virtual_values[] = {"omitted", "null", NULL};
 static const char *const distribution_values[] = {
 	"default", "balanced_simple", NULL
@@ -133,6 +134,8 @@ static const CdcOptionSpec option_table[] = {
 	"one message for each column family"},
 	{"topic_in_value", CDC_OPT_FLAG, CDC_OPT_SUPPORTED, "",
 	"add the topic to the message"},
+	{"truncate", CDC_OPT_ENUM, CDC_OPT_SUPPORTED, "fail",
+	"what to do when a table is truncated", truncate_values},
 	{"txn", CDC_OPT_FLAG, CDC_OPT_SUPPORTED, "",
 		"add the transaction: xid, position of its commit, number of the"
 	" message in it, and whether it is the last"},
@@ -140,7 +143,7 @@ static const CdcOptionSpec option_table[] = {
 	"give up the order of the messages of a key"},
 	{"updated", CDC_OPT_FLAG, CDC_OPT_SUPPORTED, "",
 	"add the timestamp of the change"},
-	{"virtual_columns", CDC_OPT_ENUM, CDC_OPT_LATER, "",
+	{"virtual_columns", CDC_OPT_ENUM, CDC_OPT_SUPPORTED, "omitted",
 	"virtual generated columns", virtual_values},
 	{"webhook_auth_header", CDC_OPT_STRING, CDC_OPT_SUPPORTED, "",
 	"value of the Authorization header", NULL, false, CDC_OPT_SECRET},

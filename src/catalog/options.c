@@ -411,6 +411,10 @@ check_combinations(List *pairs, CdcInitialScan scan)
 			enriched_properties(given(pairs, "enriched_properties"), &unused);
 		}
 	}
+	if (given(pairs, "truncate") != NULL &&
+		strcmp(given(pairs, "truncate"), "emit") == 0 &&
+		strcmp(envelope, "wrapped") != 0 && strcmp(envelope, "bare") != 0)
+		FAIL(errmsg("truncate=emit is only usable with envelope=wrapped or envelope=bare"));
 	if (strcmp(envelope, "enriched") != 0 &&
 		given(pairs, "enriched_properties") != NULL)
 		FAIL(errmsg("enriched_properties is only usable with envelope=enriched"));
@@ -547,6 +551,8 @@ set_encode(CdcOptions *options)
 	encode->op = given(pairs, "op") != NULL;
 	encode->txn = given(pairs, "txn") != NULL;
 	encode->topic_in_value = given(pairs, "topic_in_value") != NULL;
+	encode->virtual_null = given(pairs, "virtual_columns") != NULL &&
+		strcmp(given(pairs, "virtual_columns"), "null") == 0;
 	encode->json_null_as_object = given(pairs, "encode_json_value_null_as_object") != NULL;
 	value = given(pairs, "enriched_properties");
 	if (value != NULL)
@@ -609,6 +615,10 @@ cdc_options_parse(List *pairs)
 		Max(cdc_parse_duration("min_checkpoint_frequency", value),
 			LEAST_MIN_CHECKPOINT_US);
 
+	value = given(options->pairs, "truncate");
+	value = value ? value : "fail";
+	options->truncate = strcmp(value, "emit") == 0 ? CDC_TRUNCATE_EMIT :
+		strcmp(value, "ignore") == 0 ? CDC_TRUNCATE_IGNORE : CDC_TRUNCATE_FAIL;
 	value = given(options->pairs, "schema_change_events");
 	options->schema_change_events = value != NULL && strcmp(value, "column_changes") == 0 ?
 		CDC_EVENTS_COLUMN_CHANGES : CDC_EVENTS_DEFAULT;

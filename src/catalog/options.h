@@ -41,6 +41,13 @@ typedef enum CdcOnBadMessage
 	CDC_BAD_MESSAGE_DEAD_LETTER,
 } CdcOnBadMessage;
 
+typedef enum CdcTruncate
+{
+	CDC_TRUNCATE_FAIL,
+	CDC_TRUNCATE_EMIT,
+	CDC_TRUNCATE_IGNORE,
+} CdcTruncate;
+
 /* Which changes of a table's definition count. */
 typedef enum CdcSchemaEvents
 {
@@ -71,6 +78,7 @@ typedef struct CdcOptions
 	CdcOnBadMessage on_bad_message;
 	bool		partition_fnv1a;	/* not murmur2 */
 	char	   *metrics_label;	/* or NULL */
+	CdcTruncate truncate;
 	CdcSchemaEvents schema_change_events;
 	CdcSchemaPolicy schema_change_policy;
 	char	   *kafka_sink_config;	/* JSON text or NULL */

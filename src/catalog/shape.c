@@ -21,6 +21,7 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_index.h"
 #include "catalog/pg_inherits.h"
+#include "catalog/columns.h"
 #include "catalog/shape.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
@@ -412,7 +413,8 @@ was_converted(const CdcShapeColumn *before, const CdcShapeColumn *after,
 }
 
 int
-cdc_shape_compare(const CdcShape *before, const CdcShape *after)
+cdc_shape_compare(const CdcShape *before, const CdcShape *after,
+				  const char *listed)
 {
 	bool		new_file = has_new_file(before, after);
 	int			bits = 0;
@@ -422,7 +424,8 @@ cdc_shape_compare(const CdcShape *before, const CdcShape *after)
 		const CdcShapeColumn *c = &after->columns[i];
 		const CdcShapeColumn *old = find_column(before, c->attnum);
 
-		if (c->generated == ATTRIBUTE_GENERATED_VIRTUAL)
+		if (c->generated == ATTRIBUTE_GENERATED_VIRTUAL ||
+			!cdc_columns_contain(listed, c->attnum))
 			continue;
 		if (old == NULL)
 			bits |= c->not_null || c->has_missing || c->generated == 's' ||
@@ -434,10 +437,11 @@ cdc_shape_compare(const CdcShape *before, const CdcShape *after)
 	for (int i = 0; i < before->ncolumns; i++)
 	{
 		if (before->columns[i].generated != ATTRIBUTE_GENERATED_VIRTUAL &&
+			cdc_columns_contain(listed, before->columns[i].attnum) &&
 			find_column(after, before->columns[i].attnum) == NULL)
 			bits |= CDC_SHAPE_DROPPED;
 	}
-	if (strcmp(before->key, after->key) != 0)
+	if (strcmp(before->key + 1, after->key + 1) != 0)
 		bits |= CDC_SHAPE_KEY;
 	for (int i = 0; i < after->nleaves; i++)
 	{

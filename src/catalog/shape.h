@@ -55,7 +55,7 @@ typedef struct CdcShape
 #define CDC_SHAPE_FILLED	0x02	/* column that has values in them */
 #define CDC_SHAPE_DROPPED	0x04	/* column gone */
 #define CDC_SHAPE_REWRITTEN 0x08	/* a column's values were converted */
-#define CDC_SHAPE_KEY		0x10	/* another key or replica identity */
+#define CDC_SHAPE_KEY		0x10	/* another key */
 #define CDC_SHAPE_ATTACHED	0x20	/* partitions that were not there */
 
 /*
@@ -72,8 +72,9 @@ extern TransactionId cdc_shape_made_by(Oid relid);
 extern char *cdc_shape_print(const CdcShape *shape);
 extern CdcShape *cdc_shape_parse(const char *text);
 
-/* CDC_SHAPE_* bits. */
-extern int	cdc_shape_compare(const CdcShape *before, const CdcShape *after);
+/* CDC_SHAPE_* bits; listed: the columns that count, see columns.h. */
+extern int	cdc_shape_compare(const CdcShape *before, const CdcShape *after,
+							  const char *listed);
 
 /* Was this partition there before? */
 extern bool cdc_shape_has_leaf(const CdcShape *shape, Oid relid);

@@ -48,6 +48,7 @@ typedef struct CdcEncodeOptions
 	bool		key_in_value;
 	bool		topic_in_value;
 	bool		json_null_as_object;
+	bool		virtual_null;	/* virtual generated columns: null, else left out */
 	bool		lsn;
 	bool		op;
 	bool		txn;
@@ -157,6 +158,15 @@ extern bool cdc_encoder_key_is_identity(const CdcRowEncoder *enc);
 extern void cdc_encode_message(CdcRowEncoder *enc, CdcBuf *out,
 							   const CdcRow *row, bool with_key,
 							   const CdcBuf *identity, CdcParts *parts);
+
+/*
+ * Appends the message of a TRUNCATE, e.g.
+ * {"truncate": {"table": "public.foo"}, "updated": "1.0000000000"}; table is
+ * of the database's encoding.
+ */
+extern void cdc_encode_truncate(const CdcEncodeOptions *opts, CdcBuf *out,
+								const char *topic, const char *table,
+								CdcHlc updated);
 
 /* Appends a resolved message, e.g. {"resolved":"1.0000000000"}. */
 extern void cdc_encode_resolved(const CdcEncodeOptions *opts, CdcBuf *out,

@@ -12,6 +12,7 @@
  */
 #include "postgres.h"
 
+#include "base/compat.h"
 #include "encode/datum.h"
 #include "encode/envelope.h"
 #include "encode/row_headers.h"
@@ -125,12 +126,31 @@ init_headers(CdcRowEncoder *enc, const CdcEncodeTable *table)
 		enc->headers_kind = cdc_headers_kind(TupleDescAttr(table->desc, enc->headers_att)->atttypid);
 }
 
+/*
+ * Virtual generated columns are null in every stored row: as what they are
+ * they are left out, as ordinary columns they are told.
+ */
+static TupleDesc
+with_virtual_columns(TupleDesc desc)
+{
+	desc = CreateTupleDescCopyConstr(desc);
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+
+		if (att->attgenerated == ATTRIBUTE_GENERATED_VIRTUAL)
+			att->attgenerated = '\0';
+	}
+	return desc;
+}
+
 CdcRowEncoder *
 cdc_encoder_create(MemoryContext parent, const CdcEncodeTable *table,
 				   const CdcEncodeOptions *opts)
 {
 	MemoryContext cxt;
 	CdcRowEncoder *enc;
+	CdcEncodeTable all;
 
 	cxt = AllocSetContextCreate(parent, "changefeed encoder",
 								ALLOCSET_SMALL_SIZES);
@@ -142,6 +162,12 @@ cdc_encoder_create(MemoryContext parent, const CdcEncodeTable *table,
 		enc->opts.key_column = MemoryContextStrdup(cxt, opts->key_column);
 	if (opts->headers_column != NULL)
 		enc->opts.headers_column = MemoryContextStrdup(cxt, opts->headers_column);
+	if (opts->virtual_null)
+	{
+		all = *table;
+		all.desc = with_virtual_columns(table->desc);
+		table = &all;
+	}
 	enc->table_name = MemoryContextStrdup(cxt, table->name);
 	init_key(enc, table);
 	init_headers(enc, table);
@@ -265,6 +291,31 @@ cdc_encode_resolved(const CdcEncodeOptions *opts, CdcBuf *out, CdcHlc resolved)
 	cdc_buf_append(out, ops->resolved_open, strlen(ops->resolved_open));
 	cdc_buf_append(out, text, len);
 	cdc_buf_append(out, ops->resolved_close, strlen(ops->resolved_close));
+}
+
+void
+cdc_encode_truncate(const CdcEncodeOptions *opts, CdcBuf *out,
+					const char *topic, const char *table, CdcHlc updated)
+{
+	char		text[CDC_HLC_TEXT_SIZE];
+	int			len = cdc_hlc_print(text, updated);
+
+#define PUT(s)	cdc_buf_append(out, s, strlen(s))
+	PUT("{");
+	if (opts->key_in_value)
+		PUT("\"key\": null, ");
+	if (opts->topic_in_value)
+	{
+		PUT("\"topic\": ");
+		cdc_json_string(out, topic, strlen(topic));
+		PUT(", ");
+	}
+	PUT("\"truncate\": {\"table\": ");
+	cdc_json_string(out, table, strlen(table));
+	PUT("}, \"updated\": \"");
+	cdc_buf_append(out, text, len);
+	PUT("\"}");
+#undef PUT
 }
 
 bool

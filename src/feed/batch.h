@@ -29,6 +29,8 @@
 struct CdcTopic;
 
 #define CDC_MSG_SKIP	0x01	/* given up (dead letter): do not send */
+#define CDC_MSG_PARTITION 0x02	/* for one partition, whose number stands in
+								 * the place of the headers: it has none */
 
 typedef struct CdcMessage
 {
@@ -66,6 +68,8 @@ typedef struct CdcBatch
 								 * not to be submitted before */
 	size_t		counted;		/* what its feed counts it for ... */
 	size_t	   *account;		/* ... and where, NULL: nowhere (any more) */
+	bool		barrier;		/* goes when all before it is acknowledged, and
+								 * all behind it after that */
 	bool		scan_end;		/* last row of the initial scan is in here */
 } CdcBatch;
 
@@ -85,6 +89,16 @@ static inline const char *
 cdc_msg_headers(const CdcBatch *b, const CdcMessage *m)
 {
 	return cdc_msg_value(b, m) + (m->val_len == CDC_LEN_NULL ? 0 : m->val_len);
+}
+
+/* Partition of a message with CDC_MSG_PARTITION, which sets it. */
+static inline int32
+cdc_msg_partition(const CdcBatch *b, const CdcMessage *m)
+{
+	int32		partition;
+
+	memcpy(&partition, cdc_msg_headers(b, m), sizeof(partition));
+	return partition;
 }
 
 /* Bytes of all its parts. */

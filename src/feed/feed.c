@@ -597,7 +597,9 @@ cdc_feed_pump(CdcFeed *feed)
 		{
 			CdcBatch   *batch = dlist_container(CdcBatch, node, iter.cur);
 
-			if (batch == feed->open || batch->deferred > 0 || batch == feed->newest)
+			if (batch == feed->open || batch->deferred > 0 || batch == feed->newest ||
+				(unlikely(batch->barrier) &&
+				 batch != dlist_head_element(CdcBatch, node, &feed->queue)))
 				break;
 			if (batch->nsubmitted < batch->nmsgs)
 			{
@@ -607,6 +609,8 @@ cdc_feed_pump(CdcFeed *feed)
 				if (batch->nsubmitted < batch->nmsgs)
 					break;
 			}
+			if (unlikely(batch->barrier))
+				break;
 		}
 	}
 	collect_acks(feed);

@@ -33,7 +33,9 @@
 #include "catalog/key.h"
 #include "catalog/options.h"
 #include "catalog/pg_am.h"
+#include "catalog/pg_authid.h"
 #include "catalog/pg_type.h"
+#include "catalog/target.h"
 #include "encode/encode.h"
 #include "commands/defrem.h"
 #include "executor/spi.h"
@@ -113,9 +115,9 @@ send_rows(void)
 	cdc_buf_append_char(&message, CDC_SCAN_ROWS);
 }
 
-/* The columns to read: not the virtual ones, which the stream does not know. */
+/* The columns to read; virtual ones have no value in the stream either. */
 static char *
-column_list(TupleDesc desc)
+column_list(TupleDesc desc, bool virtual_null)
 {
 	StringInfoData list;
 
@@ -125,10 +127,15 @@ column_list(TupleDesc desc)
 		Form_pg_attribute att = TupleDescAttr(desc, i);
 
 		if (att->attisdropped ||
-			att->attgenerated == ATTRIBUTE_GENERATED_VIRTUAL)
+			(att->attgenerated == ATTRIBUTE_GENERATED_VIRTUAL && !virtual_null))
 			continue;
-		appendStringInfo(&list, "%s%s", list.len > 0 ? ", " : "",
-						 quote_identifier(NameStr(att->attname)));
+		appendStringInfoString(&list, list.len > 0 ? ", " : "");
+		if (att->attgenerated == ATTRIBUTE_GENERATED_VIRTUAL)
+			appendStringInfo(&list, "CAST(NULL AS %s) AS ",
+							 format_type_extended(att->atttypid, att->atttypmod,
+												  FORMAT_TYPE_TYPEMOD_GIVEN |
+												  FORMAT_TYPE_FORCE_QUALIFY));
+		appendStringInfoString(&list, quote_identifier(NameStr(att->attname)));
 	}
 	return list.data;
 }
@@ -173,7 +180,7 @@ index_order_is_plain(Oid index_oid)
  * cannot be compared with what follows: the table is read from its start.
  */
 static bool
-describe_table(ScanTable *table, MemoryContext cxt)
+describe_table(ScanTable *table, bool virtual_null, MemoryContext cxt)
 {
 	Relation	rel = try_relation_open(table->relid, AccessShareLock);
 	CdcIdentity identity;
@@ -192,7 +199,8 @@ describe_table(ScanTable *table, MemoryContext cxt)
 						   quote_qualified_identifier(get_namespace_name(RelationGetNamespace(rel)),
 													  RelationGetRelationName(rel)));
 	table->columns = column_list(cdc_columns_mask(RelationGetDescr(rel), table->relid,
-												  table->target, table->listed));
+												  table->target, table->listed),
+								 virtual_null);
 	pkindex = cdc_compat_primary_key(rel);
 	table->by_key = OidIsValid(pkindex) && index_order_is_plain(pkindex);
 	table->keynames = palloc(sizeof(char *) * Max(table->nkeys, 1));
@@ -496,13 +504,20 @@ scan_tables(const CdcScanHeader *header, const CdcDefinition *def,
 			PushActiveSnapshot(GetTransactionSnapshot());
 			l_hi = cdc_compat_log_message("cdc_sink", "scan", 4);
 			send_chunk(i, l_hi);
-			if (describe_table(&table, cxt))
+			if (describe_table(&table, feed.encode.virtual_null, cxt))
 			{
 				uint64		rows;
 
+				/*
+				 * Who may read a partitioned table may read its partitions
+				 * through it.
+				 */
+				if (table.relid != table.target)
+					cdc_target_check_access(table.target, def->owner);
 				GetUserIdAndSecContext(&user, &sec);
-				SetUserIdAndSecContext(def->owner, sec |
-									   SECURITY_LOCAL_USERID_CHANGE |
+				SetUserIdAndSecContext(table.relid == table.target ?
+									   def->owner : BOOTSTRAP_SUPERUSERID,
+									   sec | SECURITY_LOCAL_USERID_CHANGE |
 									   SECURITY_RESTRICTED_OPERATION);
 				rows = read_chunk(&table, &feed, topic, header->t0,
 								  header->one_snapshot, cxt);

@@ -272,7 +272,10 @@ submit_chunk(KafkaSink *k, CdcBatch *batch, KafkaHeld *held)
 		if (unlikely(is_refused(k, batch, m, kt) ||
 					 is_too_large(k, batch, m, kt)))
 			break;
-		partition = partition_of(k, kt, cdc_msg_key(batch, m), m->key_len);
+		if (unlikely(m->flags & CDC_MSG_PARTITION))
+			partition = cdc_msg_partition(batch, m) % kt->spread;
+		else
+			partition = partition_of(k, kt, cdc_msg_key(batch, m), m->key_len);
 		g = kt->bucket[partition];
 		if (g < 0)
 		{
@@ -300,7 +303,7 @@ submit_chunk(KafkaSink *k, CdcBatch *batch, KafkaHeld *held)
 			CdcMessage *m = &first[i];
 			rd_kafka_message_t *o = &out[cnt];
 
-			headers |= m->headers_len > 0;
+			headers |= m->headers_len > 0 && (m->flags & CDC_MSG_PARTITION) == 0;
 			msgs[cnt++] = m;
 
 			o->payload = m->val_len == CDC_LEN_NULL ? NULL :

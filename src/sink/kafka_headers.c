@@ -58,7 +58,7 @@ make_headers(KafkaSink *k, const CdcBatch *batch, const CdcMessage *row)
 	const char *value;
 	CdcHeaderLens lens;
 
-	if (headers == NULL || row == NULL)
+	if (headers == NULL || row == NULL || (row->flags & CDC_MSG_PARTITION) != 0)
 		return headers;
 	p = cdc_msg_headers(batch, row);
 	end = p + row->headers_len;

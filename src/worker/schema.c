@@ -139,7 +139,7 @@ act(CdcFeed *feed, int target, const CdcShape *before, const CdcShape *after,
 	ReorderBufferTXN *txn)
 {
 	const CdcTarget *t = &feed->def->targets[target];
-	int			what = cdc_shape_compare(before, after);
+	int			what = cdc_shape_compare(before, after, t->columns);
 	int			columns = CDC_SHAPE_FILLED | CDC_SHAPE_DROPPED | CDC_SHAPE_REWRITTEN;
 	char		stamp[CDC_HLC_TEXT_SIZE];
 	List	   *items;

@@ -20,6 +20,7 @@
 #include "scan/scan.h"
 #include "table/relcache.h"
 #include "table/toast.h"
+#include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
@@ -595,27 +596,95 @@ stream_change(ReorderBufferTXN *txn, Relation rel, ReorderBufferChange *change)
 	}
 }
 
+/*
+ * One message for each partition of the topic, with nothing of the feed on
+ * its way beside them: rows of any key that came before go before, rows that
+ * come behind go behind.  They count as one row of the transaction.
+ */
+static void
+emit_truncate(CdcSubscriber *sub, Oid relid, bool whole, ReorderBufferTXN *txn)
+{
+	CdcFeed    *feed = sub->feed;
+	char	   *name = quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)),
+												  get_rel_name(relid));
+	int			npartitions = Max(sub->topic->partitions, 1);
+	CdcBatch   *batch;
+
+	/* what a scan has not handed over is gone, and must not come back */
+	if (feed->scan != NULL && whole)
+		cdc_scan_drop_target(feed, sub->target);
+	else if (feed->scan != NULL)
+		cdc_scan_restart(feed);
+	if (!cdc_feed_begin_row(feed, txn))
+		return;
+	cdc_feed_seal(feed);
+	batch = cdc_feed_open_batch(feed);
+	for (int32 i = 0; i < npartitions; i++)
+	{
+		CdcMessage *msg = cdc_batch_add(batch, sub->topic);
+		size_t		start = batch->buf.len;
+
+		msg->hlc = feed->txn_hlc;
+		cdc_encode_truncate(&feed->encode, &batch->buf, sub->topic->name, name,
+							feed->txn_hlc);
+		msg->val_len = (uint32) (batch->buf.len - start);
+		if (sub->topic->partitions > 0)
+		{
+			cdc_buf_append(&batch->buf, (char *) &i, sizeof(i));
+			msg->headers_len = sizeof(i);
+			msg->flags |= CDC_MSG_PARTITION;
+		}
+	}
+	batch->barrier = true;
+	cdc_feed_seal(feed);
+	if (unlikely(cdc_feed_bytes(feed) >= lane.feed_cap))
+		lane_wait_for_room(feed, txn);
+}
+
+static bool
+is_truncated(Oid relid, int nrels, Relation *rels)
+{
+	for (int i = 0; i < nrels; i++)
+	{
+		if (RelationGetRelid(rels[i]) == relid)
+			return true;
+	}
+	return false;
+}
+
 static void
 stream_truncate(ReorderBufferTXN *txn, int nrels, Relation *rels)
 {
 	counts = true;
 	for (int i = 0; i < nrels; i++)
 	{
+		Oid			relid = RelationGetRelid(rels[i]);
 		CdcTable   *table = cdc_table_get(rels[i]);
 
 		for (int j = 0; j < table->nsubs; j++)
 		{
-			CdcFeed    *feed = table->subs[j].feed;
+			CdcSubscriber *sub = &table->subs[j];
+			CdcFeed    *feed = sub->feed;
+			Oid			target;
 
-			if (!cdc_feed_takes(feed, txn) || !stream_touch(feed, txn))
+			if (!cdc_feed_takes(feed, txn) ||
+				feed->options->truncate == CDC_TRUNCATE_IGNORE ||
+				!stream_touch(feed, txn))
 				continue;
-			cdc_feed_end(feed, "\"%s\" was truncated",
-						 get_rel_name(RelationGetRelid(rels[i])));
+			target = feed->def->targets[sub->target].relid;
+			if (feed->options->truncate == CDC_TRUNCATE_EMIT)
+			{
+				/* that of the root tells of its partitions, too */
+				if (relid == target || !is_truncated(target, nrels, rels))
+					emit_truncate(sub, relid, relid == target, txn);
+				continue;
+			}
 
 			/*
 			 * The rest of the transaction is sent, so that a feed that is
 			 * resumed goes on behind it without a hole.
 			 */
+			cdc_feed_end(feed, "\"%s\" was truncated", get_rel_name(relid));
 			feed->end_at_commit = true;
 		}
 	}
