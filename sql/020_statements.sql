@@ -49,7 +49,7 @@ SELECT changefeed_sql('CREATE CHANGEFEED FOR TABLE foo FAMILY f INTO ''null://''
 SELECT changefeed_sql('CREATE SCHEDULE s FOR CHANGEFEED foo');
 SELECT changefeed_sql('ALTER CHANGEFEED 1 ADD foo');
 SELECT changefeed_sql('PAUSE JOBS (SELECT 1)');
-SELECT changefeed_sql('CANCEL ALL CHANGEFEED JOBS');
+SELECT changefeed_sql('CANCEL ALL JOBS');
 SELECT changefeed_sql('SHOW JOBS');
 
 -- a streaming changefeed cannot be the result of a function

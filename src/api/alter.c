@@ -18,6 +18,7 @@
 #include "api/hide.h"
 #include "api/place.h"
 #include "api/start.h"
+#include "base/compat.h"
 #include "base/shmem.h"
 #include "catalog/columns.h"
 #include "catalog/external.h"
@@ -37,6 +38,7 @@
 #include "sink/sink.h"
 #include "sink/topic.h"
 #include "tcop/utility.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "worker/probe.h"
@@ -62,6 +64,7 @@ typedef struct Alter
 	bool		new_sink;
 	bool		new_sink_options;	/* those that only its sink knows */
 	bool		scan_only;
+	bool		new_owner;
 } Alter;
 
 /* Nothing of the feed is sent any more, whatever its row says so far. */
@@ -468,6 +471,52 @@ start_from_base(Alter *alter)
 			 base->job_id);
 }
 
+/* The new owner must be able to have the feed, and the user to be him. */
+static void
+set_owner(Alter *alter, const char *role)
+{
+	CdcDefinition *def = &alter->def;
+	Oid			owner = strcmp(role, "current_user") == 0 ? GetUserId() :
+		get_role_oid(role, false);
+	CdcRules   *rules = cdc_rules_parse(def->nrules, def->rules);
+	ListCell   *lc;
+
+	cdc_compat_check_can_own(GetUserId(), owner);
+	for (int i = 0; i < def->ntargets; i++)
+	{
+		if (!def->targets[i].gone)
+			cdc_target_check_access(def->targets[i].relid, owner);
+	}
+	foreach(lc, rules == NULL ? NIL : cdc_rules_expand(rules))
+	{
+		char	   *why = cdc_rules_unfit(rules, lfirst_oid(lc), owner);
+
+		if (why != NULL)
+			ereport(ERROR,
+					(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+					 errmsg("table \"%s\" %s", get_rel_name(lfirst_oid(lc)), why)));
+	}
+	def->owner = alter->base.owner = owner;
+	alter->new_owner = true;
+}
+
+/* What only superusers may name, a feed of theirs may not go on with. */
+static void
+check_new_owner(const Alter *alter, const CdcPlace *place)
+{
+	const char *why;
+
+	if (!alter->new_owner || superuser_arg(alter->base.owner) ||
+		alter->ops->forbidden == NULL ||
+		cdc_uri_is_external(cdc_uri_parse(alter->sink)))
+		return;
+	why = alter->ops->forbidden(place->uri);
+	if (why != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("the new owner %s", why)));
+}
+
 /* Counts of partitions that keys were spread over so far stay. */
 static void
 try_sink(Alter *alter, const CdcPlace *place)
@@ -504,6 +553,7 @@ finish(Alter *alter, bool at_position)
 						 def->job_id)));
 	place = cdc_place_check(alter->sink, alter->new_sink, alter->base.owner, options);
 	check_sink_type(alter, place->ops, place->uri);
+	check_new_owner(alter, place);
 	cdc_targets_check_options(def->targets, def->ntargets, options);
 
 	if (alter->new_sink)
@@ -602,6 +652,9 @@ cdc_alter_changefeed(int64 job_id, List *actions, bool running_too)
 				break;
 			case CDC_ALTER_UNSET:
 				unset_options(&alter, action->options);
+				break;
+			case CDC_ALTER_OWNER:
+				set_owner(&alter, action->role);
 				break;
 		}
 	}

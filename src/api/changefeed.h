@@ -23,6 +23,19 @@ extern void cdc_notice_topics(const CdcDefinition *def, int first);
 /* Reads a job; raises if there is none or if it is not the user's. */
 extern void cdc_look_up_job(int64 job_id, bool to_manage, CdcJobLook *look);
 
+/* PAUSE, RESUME or CANCEL of a job; raises if that cannot be. */
+extern void cdc_request_job(int64 job_id, CdcJobEvent event, const char *reason);
+
+/*
+ * The same for those that a user's query gives, or for all that are his and
+ * in a state for it; how many.
+ */
+extern int64 cdc_request_jobs(const char *query, CdcJobEvent event);
+extern int64 cdc_request_all_jobs(CdcJobEvent event);
+
+/* Waits, interruptibly, until a job is in a terminal state. */
+extern void cdc_await_end(int64 job_id);
+
 /* text[] of names to CdcTargetName, JSON object to CdcOptionPair. */
 extern List *cdc_names_from_array(ArrayType *array);
 extern List *cdc_pairs_from_jsonb(Jsonb *jb);

@@ -367,8 +367,8 @@ check_owner(const CdcJobLook *look, int64 job_id)
  * where no lane is at work there is nothing to stop, and it is complete at
  * once.
  */
-static void
-request(int64 job_id, CdcJobEvent event, const char *reason)
+void
+cdc_request_job(int64 job_id, CdcJobEvent event, const char *reason)
 {
 	CdcJobLook	look;
 	CdcCatalogUser user;
@@ -399,21 +399,21 @@ request(int64 job_id, CdcJobEvent event, const char *reason)
 Datum
 changefeed_pause(PG_FUNCTION_ARGS)
 {
-	request(PG_GETARG_INT64(0), CDC_EV_PAUSE, NULL);
+	cdc_request_job(PG_GETARG_INT64(0), CDC_EV_PAUSE, NULL);
 	PG_RETURN_VOID();
 }
 
 Datum
 changefeed_resume(PG_FUNCTION_ARGS)
 {
-	request(PG_GETARG_INT64(0), CDC_EV_RESUME, NULL);
+	cdc_request_job(PG_GETARG_INT64(0), CDC_EV_RESUME, NULL);
 	PG_RETURN_VOID();
 }
 
 Datum
 changefeed_cancel(PG_FUNCTION_ARGS)
 {
-	request(PG_GETARG_INT64(0), CDC_EV_CANCEL, NULL);
+	cdc_request_job(PG_GETARG_INT64(0), CDC_EV_CANCEL, NULL);
 	PG_RETURN_VOID();
 }
 
@@ -448,13 +448,22 @@ changefeed_sql(PG_FUNCTION_ARGS)
 			cdc_hide_end(&hide);
 			PG_RETURN_INT64(stmt->job_id);
 		case CDC_STMT_PAUSE:
-			request(stmt->job_id, CDC_EV_PAUSE, stmt->reason);
+			cdc_request_job(stmt->job_id, CDC_EV_PAUSE, stmt->reason);
 			PG_RETURN_INT64(stmt->job_id);
 		case CDC_STMT_RESUME:
-			request(stmt->job_id, CDC_EV_RESUME, NULL);
+			cdc_request_job(stmt->job_id, CDC_EV_RESUME, NULL);
 			PG_RETURN_INT64(stmt->job_id);
 		case CDC_STMT_CANCEL:
-			request(stmt->job_id, CDC_EV_CANCEL, NULL);
+			cdc_request_job(stmt->job_id, CDC_EV_CANCEL, NULL);
+			PG_RETURN_INT64(stmt->job_id);
+		case CDC_STMT_REQUEST_JOBS:
+			PG_RETURN_INT64(stmt->query ? cdc_request_jobs(stmt->query, stmt->event) :
+							cdc_request_all_jobs(stmt->event));
+		case CDC_STMT_ALTER_JOB:
+			cdc_alter_changefeed(stmt->job_id, stmt->actions, true);
+			PG_RETURN_INT64(stmt->job_id);
+		case CDC_STMT_AWAIT_JOB:
+			cdc_await_end(stmt->job_id);
 			PG_RETURN_INT64(stmt->job_id);
 		case CDC_STMT_SHOW_JOBS:
 			ereport(NOTICE,

@@ -50,6 +50,17 @@ cdc_compat_may_use_server(Oid serverid, Oid roleid)
 #endif
 }
 
+/* check_is_member_of_role: whether SET ROLE is allowed since 16. */
+static inline void
+cdc_compat_check_can_own(Oid member, Oid role)
+{
+#if PG_VERSION_NUM >= 160000
+	check_can_set_role(member, role);
+#else
+	check_is_member_of_role(member, role);
+#endif
+}
+
 /* ReplicationSlotCreate: two_phase since 14, failover and synced since 17. */
 static inline void
 cdc_compat_slot_create(const char *name, ReplicationSlotPersistency persistency)

@@ -182,8 +182,8 @@ cdc_job_alter_write(const CdcDefinition *def, bool at_position,
 
 	{
 		static const Oid types[] = {INT8OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID,
-		INT4OID, BOOLOID};
-		Datum		values[7];
+		INT4OID, BOOLOID, OIDOID};
+		Datum		values[8];
 
 		values[0] = Int64GetDatum(def->job_id);
 		values[1] = CStringGetTextDatum(description);
@@ -192,11 +192,12 @@ cdc_job_alter_write(const CdcDefinition *def, bool at_position,
 		values[4] = CStringGetTextDatum(format);
 		values[5] = Int32GetDatum(def->version);
 		values[6] = BoolGetDatum(at_position);
+		values[7] = ObjectIdGetDatum(def->owner);
 		cdc_rows_run("UPDATE cdc_sink.job SET description = $2, sink = $3,"
 					 " topics = $4, format = $5, modified = clock_timestamp(),"
-					 " version = CASE WHEN $7 THEN $6 ELSE version END"
-					 " WHERE job_id = $1",
-					 7, types, values, has_topics ? "       " : "   n   ",
+					 " version = CASE WHEN $7 THEN $6 ELSE version END,"
+					 " owner = $8 WHERE job_id = $1",
+					 8, types, values, has_topics ? "        " : "   n    ",
 					 SPI_OK_UPDATE);
 	}
 	if (sink_uri != NULL)

@@ -67,13 +67,16 @@ static int64 job_id_value(CdcParseState *state, const char *digits,
 
 %token <str>	IDENT SCONST NUMBER INTEGER
 
+/* Behind PAUSE JOBS and the like: all of the rest. */
+%token <str>	QUERY
+
 /* Reserved: PostgreSQL asks for quotes around a table of such a name too. */
 %token <keyword>	ALL AS CREATE EXCEPT FOR IN_P INTO SELECT TABLE WITH
 
 /* Not reserved. */
-%token <keyword>	ADD ALTER CANCEL CHANGEFEED CHANGEFEEDS DATABASE DROP
-					EXPERIMENTAL FAMILY JOB JOBS OPTIONS PAUSE PUBLICATION
-					REASON RESUME SCHEDULE SCHEMA SET SHOW TABLES UNSET
+%token <keyword>	ADD ALTER CANCEL CHANGEFEED CHANGEFEEDS COMPLETE DATABASE DROP
+					EXPERIMENTAL FAMILY JOB JOBS OPTIONS OWNER PAUSE PUBLICATION
+					REASON RESUME SCHEDULE SCHEMA SET SHOW TABLES TO UNSET WHEN
 
 /* The text is a list of targets and nothing else. */
 %token			START_TARGETS
@@ -86,7 +89,7 @@ static int64 job_id_value(CdcParseState *state, const char *digits,
 %type <action>	alter_action
 %type <str>		opt_into name label option_name option_value opt_reason
 %type <keyword>	unreserved_keyword reserved_keyword
-%type <ival>	job_id
+%type <ival>	job_id job_verb
 
 %%
 
@@ -129,10 +132,35 @@ stmt:
 		{ $$ = make_job(CDC_STMT_RESUME, $3); }
 	| CANCEL JOB job_id
 		{ $$ = make_job(CDC_STMT_CANCEL, $3); }
+	| job_verb JOBS QUERY
+		{
+			$$ = make_statement(CDC_STMT_REQUEST_JOBS);
+			$$->event = (CdcJobEvent) $1;
+			$$->query = $3;
+		}
+	| job_verb ALL CHANGEFEED JOBS
+		{
+			$$ = make_statement(CDC_STMT_REQUEST_JOBS);
+			$$->event = (CdcJobEvent) $1;
+		}
+	| ALTER JOB job_id OWNER TO name
+		{
+			CdcAlterAction *action = make_action(CDC_ALTER_OWNER, NIL, NIL);
+
+			action->role = $6;
+			$$ = make_job(CDC_STMT_ALTER_JOB, $3);
+			$$->actions = list_make1(action);
+		}
 	| SHOW CHANGEFEED JOBS
+		{ $$ = make_statement(CDC_STMT_SHOW_JOBS); }
+	| SHOW JOBS
 		{ $$ = make_statement(CDC_STMT_SHOW_JOBS); }
 	| SHOW CHANGEFEED JOB job_id
 		{ $$ = make_job(CDC_STMT_SHOW_JOB, $4); }
+	| SHOW JOB job_id
+		{ $$ = make_job(CDC_STMT_SHOW_JOB, $3); }
+	| SHOW JOB WHEN COMPLETE job_id
+		{ $$ = make_job(CDC_STMT_AWAIT_JOB, $5); }
 	| unsupported
 		{ $$ = NULL; }
 	;
@@ -152,36 +180,15 @@ unsupported:
 		}
 	| CREATE SCHEDULE
 		{ cdc_parser_not_supported(STATE(), @1, "CREATE SCHEDULE", NULL); }
-	| ALTER JOB
-		{ cdc_parser_not_supported(STATE(), @1, "ALTER JOB", NULL); }
-	| job_verb JOBS
-		{
-			cdc_parser_not_supported(STATE(), @1,
-									 "a statement about several jobs",
-									 "Name one job: PAUSE JOB n, RESUME JOB n or CANCEL JOB n.");
-		}
-	| job_verb ALL
-		{
-			cdc_parser_not_supported(STATE(), @1,
-									 "a statement about several jobs",
-									 "Name one job: PAUSE JOB n, RESUME JOB n or CANCEL JOB n.");
-		}
-	| SHOW JOB
-		{
-			cdc_parser_not_supported(STATE(), @1, "SHOW JOB",
-									 "Changefeeds are in the view changefeed_jobs.");
-		}
-	| SHOW JOBS
-		{
-			cdc_parser_not_supported(STATE(), @1, "SHOW JOBS",
-									 "Changefeeds are in the view changefeed_jobs.");
-		}
 	;
 
 job_verb:
 	PAUSE
+		{ $$ = CDC_EV_PAUSE; }
 	| RESUME
+		{ $$ = CDC_EV_RESUME; }
 	| CANCEL
+		{ $$ = CDC_EV_CANCEL; }
 	;
 
 alter_actions:
@@ -367,9 +374,9 @@ label:
 	;
 
 unreserved_keyword:
-	ADD | ALTER | CANCEL | CHANGEFEED | CHANGEFEEDS | DATABASE | DROP
-	| EXPERIMENTAL | FAMILY | JOB | JOBS | OPTIONS | PAUSE | PUBLICATION
-	| REASON | RESUME | SCHEDULE | SCHEMA | SET | SHOW | TABLES | UNSET
+	ADD | ALTER | CANCEL | CHANGEFEED | CHANGEFEEDS | COMPLETE | DATABASE | DROP
+	| EXPERIMENTAL | FAMILY | JOB | JOBS | OPTIONS | OWNER | PAUSE | PUBLICATION
+	| REASON | RESUME | SCHEDULE | SCHEMA | SET | SHOW | TABLES | TO | UNSET | WHEN
 	;
 
 reserved_keyword:
@@ -410,7 +417,7 @@ make_job(CdcStatementKind kind, int64 job_id)
 static CdcAlterAction *
 make_action(CdcAlterKind kind, List *targets, List *options)
 {
-	CdcAlterAction *action = palloc(sizeof(CdcAlterAction));
+	CdcAlterAction *action = palloc0(sizeof(CdcAlterAction));
 
 	action->kind = kind;
 	action->targets = targets;

@@ -32,6 +32,8 @@ typedef struct CdcParseState
 	char	   *dollar_tag;		/* "$tag$" of the open literal */
 	bool		check_encoding; /* literal holds bytes written as escapes */
 
+	int			nwords;			/* so far */
+	bool		after_verb;		/* first word is PAUSE, RESUME or CANCEL */
 	int			start_token;	/* given before the first one, 0: none */
 
 	CdcStatement *result;

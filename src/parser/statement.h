@@ -11,6 +11,7 @@
 
 #include "postgres.h"
 
+#include "catalog/job.h"
 #include "nodes/pg_list.h"
 
 typedef enum CdcStatementKind
@@ -20,6 +21,9 @@ typedef enum CdcStatementKind
 	CDC_STMT_PAUSE,
 	CDC_STMT_RESUME,
 	CDC_STMT_CANCEL,
+	CDC_STMT_REQUEST_JOBS,		/* PAUSE, RESUME, CANCEL of several */
+	CDC_STMT_ALTER_JOB,
+	CDC_STMT_AWAIT_JOB,			/* SHOW JOB WHEN COMPLETE */
 	CDC_STMT_SHOW_JOBS,
 	CDC_STMT_SHOW_JOB,
 } CdcStatementKind;
@@ -50,6 +54,7 @@ typedef enum CdcAlterKind
 	CDC_ALTER_DROP,
 	CDC_ALTER_SET,
 	CDC_ALTER_UNSET,
+	CDC_ALTER_OWNER,			/* of ALTER JOB */
 } CdcAlterKind;
 
 /* One clause of ALTER CHANGEFEED; they are applied in their order. */
@@ -58,6 +63,7 @@ typedef struct CdcAlterAction
 	CdcAlterKind kind;
 	List	   *targets;		/* CdcTargetName: ADD, DROP */
 	List	   *options;		/* CdcOptionPair: ADD ... WITH, SET, UNSET */
+	char	   *role;			/* OWNER */
 } CdcAlterAction;
 
 typedef struct CdcStatement
@@ -69,6 +75,8 @@ typedef struct CdcStatement
 	List	   *actions;		/* CdcAlterAction */
 	int64		job_id;
 	char	   *reason;			/* PAUSE ... WITH REASON, or NULL */
+	CdcJobEvent event;			/* of REQUEST_JOBS */
+	char	   *query;			/* likewise: which jobs, NULL: all */
 } CdcStatement;
 
 /*

@@ -215,6 +215,26 @@ is($request->{headers}{authorization}, 'Bearer geheim-drei', 'has the mapping of
 is($request->{json}{payload}[0]{topic}, 't', 'and no topic_prefix');
 complete('all rows, after ALTER', $hook->messages);
 
+# another owner, with a mapping of his own
+sql(q{
+	CREATE ROLE other;
+	GRANT SELECT ON t TO other;
+	CREATE USER MAPPING FOR other SERVER hook2 OPTIONS (webhook_auth_header 'Bearer geheim-vier')});
+my $alter_owner = "SELECT changefeed_sql('ALTER JOB $job OWNER TO other')";
+($rc, $out, $err) = $node->psql('postgres', $alter_owner);
+like($err, qr/permission denied for foreign server hook2/, 'a new owner needs USAGE too');
+sql('GRANT USAGE ON FOREIGN SERVER hook2 TO other');
+sql($alter_owner);
+ok( poll_until(
+		sub {
+			write_rows(1);
+			wait_feed($node, $job);
+			return (grep { $_->{json}{payload} } $hook->requests)[-1]{headers}{authorization} eq 'Bearer geheim-vier';
+		},
+		'the new owner', 15),
+	'the mapping of the new owner is taken');
+complete('all rows, under another owner', $hook->messages);
+
 # the wrong owner for a place outside of cdc_sink.file_root
 my $outside = $node->basedir . '/outside';
 mkdir $outside;
