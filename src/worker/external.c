@@ -145,8 +145,8 @@ fill(const CdcFeed *feed, CdcFeedPlace *place, const CdcExternal *external)
 bool
 lane_has_external_sink(const CdcFeed *feed)
 {
-	return strncmp(feed->def->sink, CDC_EXTERNAL_SCHEME "://",
-				   strlen(CDC_EXTERNAL_SCHEME "://")) == 0;
+	return pg_strncasecmp(feed->def->sink, CDC_EXTERNAL_SCHEME "://",
+						  strlen(CDC_EXTERNAL_SCHEME "://")) == 0;
 }
 
 void
@@ -159,7 +159,9 @@ lane_resolve_place(CdcFeed *feed, Oid owner)
 	MemoryContext old;
 	CdcFeedPlace *place;
 
-	if (feed->place_text != NULL && strcmp(feed->place_text, text) == 0)
+	/* one that was refused is looked at again: settings may have changed */
+	if (feed->place_text != NULL && strcmp(feed->place_text, text) == 0 &&
+		(feed->uri != NULL || external == NULL))
 		return;
 	cxt = AllocSetContextCreate(feed->cxt, "cdc_sink external sink",
 								ALLOCSET_SMALL_SIZES);

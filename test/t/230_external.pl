@@ -243,7 +243,7 @@ sql(qq{
 	GRANT USAGE ON FOREIGN SERVER disk TO app;
 	CREATE ROLE keeper;
 	GRANT USAGE ON FOREIGN DATA WRAPPER cdc_sink TO keeper});
-my $disk = create('external://disk/sub', $with);
+my $disk = create('EXTERNAL://disk/sub', $with);
 wait_feed($node, $disk);
 complete('files where only a superuser may write', file_messages("$outside/sub"));
 sql('ALTER SERVER disk OWNER TO keeper');
@@ -274,6 +274,8 @@ my ($s3_host) = $s3->{endpoint} =~ m,//([^/]+),;
 allow('*.example.com, example.org:443');
 running_status_like($node, $job, qr/transient error: changefeeds must not connect to host "127\.0\.0\.1:?\d*"$/,
 	'a feed that runs is stopped');
+$node->restart;
+running_status_like($node, $job, qr/transient error: changefeeds must not connect to host/, 'and does not start');
 write_rows(5);
 for my $uri (
 	"kafka://localhost,$s3_host", 'webhook-https://example.com/', 'webhook-https://example.org:8443/',
