@@ -42,6 +42,7 @@ SELECT feed('a (id, v, id)');
 SELECT feed('a (v, w)');
 SELECT feed('b (x, z)');
 SELECT feed('a (id, ctid)');
+SELECT changefeed_create('{"a (id, v)"}', 'null://', '{"key_column": "w", "unordered": true}');
 -- rules
 SELECT feed('TABLES IN SCHEMA nosuch');
 SELECT feed('TABLES IN SCHEMA pg_catalog');

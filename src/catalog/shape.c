@@ -22,6 +22,7 @@
 #include "catalog/pg_index.h"
 #include "catalog/pg_inherits.h"
 #include "catalog/columns.h"
+#include "catalog/columns.h"
 #include "catalog/shape.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
@@ -363,6 +364,25 @@ find_column(const CdcShape *shape, AttrNumber attnum)
 			return &shape->columns[i];
 	}
 	return NULL;
+}
+
+const CdcShape *
+cdc_shape_listed(const CdcShape *shape, const char *columns)
+{
+	CdcShape   *listed;
+
+	if (shape == NULL || columns[0] == '\0')
+		return shape;
+	listed = palloc(sizeof(CdcShape));
+	*listed = *shape;
+	listed->columns = palloc(sizeof(CdcShapeColumn) * Max(shape->ncolumns, 1));
+	listed->ncolumns = 0;
+	for (int i = 0; i < shape->ncolumns; i++)
+	{
+		if (cdc_columns_contain(columns, shape->columns[i].attnum))
+			listed->columns[listed->ncolumns++] = shape->columns[i];
+	}
+	return listed;
 }
 
 bool

@@ -76,6 +76,12 @@ extern CdcShape *cdc_shape_parse(const char *text);
 extern int	cdc_shape_compare(const CdcShape *before, const CdcShape *after,
 							  const char *listed);
 
+/*
+ * The shape as it looks to a target with this list of columns (columns.h);
+ * the same if all are listed, else palloc'ed, and shares its parts.
+ */
+extern const CdcShape *cdc_shape_listed(const CdcShape *shape, const char *columns);
+
 /* Was this partition there before? */
 extern bool cdc_shape_has_leaf(const CdcShape *shape, Oid relid);
 

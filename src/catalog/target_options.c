@@ -12,6 +12,7 @@
 
 #include "access/relation.h"
 #include "base/compat.h"
+#include "catalog/columns.h"
 #include "catalog/key.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_inherits.h"
@@ -98,6 +99,20 @@ check_diff(Relation rel)
 				 errhint("Use ALTER TABLE %s REPLICA IDENTITY FULL.", sql_name(rel))));
 }
 
+/* A column that an option names must be among those that are sent. */
+static void
+check_listed(const CdcTarget *target, const char *name)
+{
+	AttrNumber	attnum = name ? get_attnum(target->relid, name) : InvalidAttrNumber;
+
+	if (attnum > 0 && !cdc_columns_contain(target->columns, attnum))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("required column %s not present on table %s",
+						name, get_rel_name(target->relid)),
+				 errdetail("It is not in the list of columns.")));
+}
+
 /* A table that holds rows. */
 static void
 check_storage(Relation rel, const CdcEncodeOptions *encode)
@@ -123,6 +138,9 @@ cdc_targets_check_options(const CdcTarget *targets, int ntargets,
 	{
 		List	   *relids = list_make1_oid(targets[i].relid);
 		ListCell   *lc;
+
+		check_listed(&targets[i], encode->key_column);
+		check_listed(&targets[i], encode->headers_column);
 
 		/* tables that inherit are not sent */
 		if (get_rel_relkind(targets[i].relid) == RELKIND_PARTITIONED_TABLE)

@@ -76,7 +76,8 @@ cdc_feed_shape(CdcFeed *feed, int target)
 		entry->stored = true;
 		entry->schema_version = feed->current[target]->schema_version;
 		if (feed->columns[target] == NULL)
-			cdc_feed_resume_topic(feed, target, cdc_shape_columns(entry->shape),
+			cdc_feed_resume_topic(feed, target,
+								  cdc_shape_columns(cdc_shape_listed(entry->shape, t->columns)),
 								  entry->schema_version);
 	}
 	return entry->shape;
@@ -141,7 +142,8 @@ cdc_feed_load_shapes(CdcFeed *feed)
 		FeedShape  *entry = find_shape(feed, feed->def->targets[i].relid);
 
 		if (shape != NULL)
-			cdc_feed_resume_topic(feed, i, cdc_shape_columns(shape),
+			cdc_feed_resume_topic(feed, i,
+								  cdc_shape_columns(cdc_shape_listed(shape, feed->def->targets[i].columns)),
 								  entry->schema_version);
 	}
 }

@@ -198,7 +198,7 @@ cdc_tables_reset_subscribers(void)
 }
 
 static CdcRowEncoder *
-make_encoder(CdcTable *table, Relation rel, CdcSubscriber *sub)
+make_encoder(CdcTable *table, Relation rel, TupleDesc listed, CdcSubscriber *sub)
 {
 	CdcEncodeTable described;
 	Oid			target = hooks->target_relid(sub);
@@ -210,8 +210,7 @@ make_encoder(CdcTable *table, Relation rel, CdcSubscriber *sub)
 		target = table->relid;
 		name = RelationGetRelationName(rel);
 	}
-	described.desc = cdc_columns_mask(RelationGetDescr(rel), table->relid,
-									  hooks->target_relid(sub), hooks->columns(sub));
+	described.desc = listed;
 	described.nkeys = table->nkeys;
 	described.keyatts = table->keyatts;
 	described.topic = sub->topic->name;
@@ -222,9 +221,9 @@ make_encoder(CdcTable *table, Relation rel, CdcSubscriber *sub)
 
 /* Does the table still have what the feed's options ask of it? */
 static const char *
-find_unfit(CdcTable *table, const CdcEncodeOptions *encode)
+find_unfit(CdcTable *table, TupleDesc listed, const CdcEncodeOptions *encode)
 {
-	const char *missing = cdc_encode_missing_column(table->desc, encode);
+	const char *missing = cdc_encode_missing_column(listed, encode);
 
 	if (missing != NULL)
 		return psprintf("required column %s not present on table %s",
@@ -235,13 +234,26 @@ find_unfit(CdcTable *table, const CdcEncodeOptions *encode)
 	return NULL;
 }
 
+static int
+keep_wanted(AttrNumber *atts, int natts, const bool *wanted)
+{
+	int			n = 0;
+
+	for (int i = 0; i < natts; i++)
+	{
+		if (wanted[atts[i] - 1])
+			atts[n++] = atts[i];
+	}
+	return n;
+}
+
 /* Fills what depends on the relation's definition; subs are set already. */
 static void
 build_entry(CdcTable *table, Relation rel)
 {
 	TupleDesc	desc = RelationGetDescr(rel);
 	MemoryContext outer = CurrentMemoryContext;
-	char	   *columns;
+	bool	   *wanted = palloc0(sizeof(bool) * Max(desc->natts, 1));
 
 	table->cxt = AllocSetContextCreate(TopMemoryContext, "cdc_sink table",
 									   ALLOCSET_SMALL_SIZES);
@@ -269,17 +281,26 @@ build_entry(CdcTable *table, Relation rel)
 	table->old_values = palloc(sizeof(Datum) * Max(desc->natts, 1));
 	table->old_nulls = palloc(sizeof(bool) * Max(desc->natts, 1));
 
-	columns = cdc_desc_columns(desc);
 	for (int i = 0; i < table->nsubs; i++)
 	{
 		CdcSubscriber *sub = &table->subs[i];
+		TupleDesc	listed = cdc_columns_mask(desc, table->relid,
+											  hooks->target_relid(sub),
+											  hooks->columns(sub));
+		char	   *columns = cdc_desc_columns(listed);
 
 		sub->topic = hooks->topic(sub, columns);
-		sub->encoder = make_encoder(table, rel, sub);
-		sub->unfit = find_unfit(table, hooks->encode_options(sub));
+		sub->encoder = make_encoder(table, rel, listed, sub);
+		sub->unfit = find_unfit(table, listed, hooks->encode_options(sub));
+		for (int att = 0; att < desc->natts; att++)
+			wanted[att] |= !TupleDescAttr(listed, att)->attisdropped;
+		pfree(columns);
 	}
-	pfree(columns);
+
+	/* a value that nobody is sent need not be had */
+	table->ntoastable = keep_wanted(table->toastable, table->ntoastable, wanted);
 	MemoryContextSwitchTo(outer);
+	pfree(wanted);
 }
 
 static void

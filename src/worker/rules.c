@@ -21,6 +21,7 @@
  */
 #include "postgres.h"
 
+#include "catalog/columns.h"
 #include "catalog/partition.h"
 #include "catalog/pg_class.h"
 #include "catalog/rule.h"
@@ -67,15 +68,23 @@ has_unseen_rows(Oid relid, const CdcShape *shape, ReorderBufferTXN *txn)
 	return false;
 }
 
+static bool
+has_column(Oid relid, const char *columns, const char *name)
+{
+	AttrNumber	attnum = get_attnum(relid, name);
+
+	return attnum > 0 && cdc_columns_contain(columns, attnum);
+}
+
 /* What the options ask of a table; NULL: it has it. */
 static const char *
-unfit_for_options(const CdcFeed *feed, Oid relid)
+unfit_for_options(const CdcFeed *feed, Oid relid, const char *columns)
 {
 	const CdcEncodeOptions *encode = &feed->encode;
 
-	if (encode->key_column != NULL && get_attnum(relid, encode->key_column) <= 0)
+	if (encode->key_column != NULL && !has_column(relid, columns, encode->key_column))
 		return "has no column for the option key_column";
-	if (encode->headers_column != NULL && get_attnum(relid, encode->headers_column) <= 0)
+	if (encode->headers_column != NULL && !has_column(relid, columns, encode->headers_column))
 		return "has no column for the option headers_json_column_name";
 	if (encode->diff && !cdc_rules_has_full_identity(relid))
 		return "has no REPLICA IDENTITY FULL, which the option diff needs";
@@ -117,7 +126,7 @@ can_join(CdcFeed *feed, Oid relid, CdcTarget *target)
 	const char *why = cdc_rules_unfit(feed->rules, relid, feed->def->owner);
 
 	if (why == NULL)
-		why = unfit_for_options(feed, relid);
+		why = unfit_for_options(feed, relid, cdc_rules_columns(feed->rules, relid));
 	memset(target, 0, sizeof(CdcTarget));
 	target->relid = relid;
 	target->ruled = true;

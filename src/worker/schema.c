@@ -197,7 +197,8 @@ check_target(CdcFeed *feed, int target, List **shapes, ReorderBufferTXN *txn)
 			cdc_feed_end(feed, "table \"%s\" is no longer logged", t->name);
 		return;
 	}
-	(void) cdc_feed_topic(feed, target, cdc_shape_columns(after));
+	(void) cdc_feed_topic(feed, target,
+						  cdc_shape_columns(cdc_shape_listed(after, t->columns)));
 	if (before != NULL)
 		act(feed, target, before, after, txn);
 	cdc_feed_set_shape(feed, target, txn->end_lsn, after);

@@ -533,6 +533,8 @@ adopt_at_rest(CdcFeed *feed, const CdcDefinition *def)
 		feed->durable.scan_done = !cdc_definition_scans(def);
 		return;
 	}
+	if (feed->passing)
+		cursor_stop_passing(feed);	/* it is where it is */
 	if (feed->sink != NULL)
 		cdc_feed_pump(feed);	/* acks that are here already */
 	if (feed->durable.resume_lsn == InvalidXLogRecPtr)

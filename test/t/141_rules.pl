@@ -190,7 +190,8 @@ new_feed('TABLE cols (v, id), TABLE part (id, v)');
 run(q{
 	UPDATE cols SET v = 'two'; UPDATE cols SET secret = 'geheim 2'; DELETE FROM cols;
 	INSERT INTO part VALUES (1, 'p', 'geheim');
-	ALTER TABLE cols RENAME v TO w; INSERT INTO cols VALUES (2, 'w', 'geheim')});
+	ALTER TABLE cols RENAME v TO w; INSERT INTO cols VALUES (2, 'w', 'geheim');
+	ALTER TABLE cols ADD other int DEFAULT 5; ALTER TABLE cols DROP secret});
 wait_feed($node, $job);
 my @values = map { $_->{value} } rows_of(file_messages($dir));
 is(scalar(grep { /geheim|secret|big|xxx/ } @values), 0, 'no other column is sent, by scan or stream');
@@ -198,6 +199,8 @@ is(shown('cols'), '[1]:one [1]:two [1]:two [1]- [2]:-', 'an update of others is 
   or diag(join "\n", @values);
 like($values[-1], qr/"w": "w"/, 'a renamed column stays in the list');
 is(shown('part'), '[1]:p', 'partitions go by name');
+my %versions = map { $_->{file} =~ /-([0-9a-f]+)\.ndjson$/ ? ($1 => 1) : () } grep { $_->{topic} eq 'cols' } rows_of(file_messages($dir));
+is(scalar(keys %versions), 2, 'a schema version for the renamed column, none for others');
 like(run("SELECT description FROM changefeed_jobs WHERE job_id = $job"), qr/TABLE cols \(v, id\), TABLE part \(id, v\)/, 'described');
 run("SELECT changefeed_cancel($job)");
 
