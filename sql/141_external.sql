@@ -32,6 +32,7 @@ CREATE SERVER ext_1 FOREIGN DATA WRAPPER cdc_sink OPTIONS (uri 's3://bucket/', r
 CREATE SERVER ext_1 FOREIGN DATA WRAPPER cdc_sink OPTIONS (uri 's3://bucket/', endpoint 'a');
 \set VERBOSITY default
 CREATE SERVER ext_1 FOREIGN DATA WRAPPER cdc_sink OPTIONS (uri 's3://bucket/', secret_access_key 'geheim');
+CREATE SERVER ext_1 FOREIGN DATA WRAPPER cdc_sink OPTIONS (uri 's3://bucket/?AWS_REGION=a', region 'a');
 ALTER FOREIGN DATA WRAPPER cdc_sink OPTIONS (uri 'a');
 CREATE SERVER ext_1 FOREIGN DATA WRAPPER cdc_sink OPTIONS (uri 'null://', topic_prefix 'x_');
 CREATE FOREIGN TABLE ext_table (a int) SERVER ext_1;

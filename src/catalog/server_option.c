@@ -247,7 +247,7 @@ wrong_place(const CdcServerOption *option, int where)
 }
 
 /* The URI of a server, as far as it can be told without the user mapping. */
-static void
+static CdcUri *
 check_uri(const char *text)
 {
 	CdcUri	   *uri = cdc_uri_parse(text);
@@ -277,13 +277,14 @@ check_uri(const char *text)
 					 errdetail("Everybody can read the options of a server."),
 					 errhint("Put credentials into a user mapping.")));
 	}
+	return uri;
 }
 
 void
 cdc_server_options_check(List *options, int where)
 {
 	List	   *seen = NIL;
-	bool		has_uri = false;
+	CdcUri	   *uri = NULL;
 	ListCell   *lc;
 
 	foreach(lc, options)
@@ -299,8 +300,7 @@ cdc_server_options_check(List *options, int where)
 					 errdetail("The limit is %d bytes.", MAX_VALUE)));
 		if ((where & CDC_IN_SERVER) && strcmp(def->defname, "uri") == 0)
 		{
-			check_uri(value);
-			has_uri = true;
+			uri = check_uri(value);
 			continue;
 		}
 		option = cdc_server_option_find(def->defname);
@@ -315,7 +315,17 @@ cdc_server_options_check(List *options, int where)
 							cdc_server_option_name(option))));
 		seen = lappend(seen, unconstify(CdcServerOption *, option));
 	}
-	if ((where & CDC_IN_SERVER) && !has_uri)
+	foreach(lc, uri == NULL ? NIL : seen)
+	{
+		const CdcServerOption *option = lfirst(lc);
+
+		if (cdc_uri_param(uri, option->param) != NULL)
+			ereport(ERROR,
+					(errcode(ERRCODE_FDW_INVALID_OPTION_NAME),
+					 errmsg("option \"%s\" stands in the uri, too",
+							cdc_server_option_name(option))));
+	}
+	if ((where & CDC_IN_SERVER) && uri == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_FDW_OPTION_NAME_NOT_FOUND),
 				 errmsg("option \"uri\" is required"),
