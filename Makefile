@@ -2,7 +2,7 @@
 
 EXTENSION = cdc_sink
 MODULE_big = cdc_sink
-DATA = sql/cdc_sink--1.0.sql
+DATA = $(wildcard sql/cdc_sink--*.sql)
 
 # Scanner and grammar are generated; everything else is picked up by folder.
 PARSER = $(patsubst %.y,%.c,$(wildcard src/parser/*.y)) $(patsubst %.l,%.c,$(wildcard src/parser/*.l))

@@ -5,8 +5,8 @@
 /*
  * Internals.  Nobody but the extension's owner may look in here; users have
  * the functions and views at the end, which live in the extension's schema.
- * None of the tables is marked for pg_dump: a feed is not restored, since a
- * position in one cluster's WAL means nothing in another.
+ * One table is marked for pg_dump, cdc_sink.saved: of a feed its statement is
+ * restored, not its position, which means nothing in another cluster's WAL.
  */
 CREATE SCHEMA cdc_sink;
 REVOKE ALL ON SCHEMA cdc_sink FROM PUBLIC;
@@ -34,6 +34,20 @@ CREATE TABLE cdc_sink.job (
 	-- newer than the version of its checkpoint
 	version integer NOT NULL DEFAULT 1
 );
+
+/*
+ * What dumps keep of live jobs.  A row without a job was restored: the view
+ * shows it as paused, RESUME creates it anew.
+ */
+CREATE TABLE cdc_sink.saved (
+	job_id bigint PRIMARY KEY,
+	owner text NOT NULL,
+	statement text NOT NULL,		-- full names, secrets redacted
+	created timestamptz NOT NULL DEFAULT clock_timestamp(),
+	system_id bigint NOT NULL		-- of the cluster that wrote it
+);
+SELECT pg_catalog.pg_extension_config_dump('cdc_sink.saved', '');
+SELECT pg_catalog.pg_extension_config_dump('cdc_sink.job_id_seq', '');
 
 /*
  * What a feed sends, as insert-only versions.  The lane reads the rows out
@@ -143,6 +157,7 @@ CREATE TABLE cdc_sink.dead_letter (
 -- Nobody but the owner of the extension and superusers, also not the roles
 -- pg_read_all_data and pg_write_all_data.
 ALTER TABLE cdc_sink.job ENABLE ROW LEVEL SECURITY;
+ALTER TABLE cdc_sink.saved ENABLE ROW LEVEL SECURITY;
 ALTER TABLE cdc_sink.definition ENABLE ROW LEVEL SECURITY;
 ALTER TABLE cdc_sink.secret ENABLE ROW LEVEL SECURITY;
 ALTER TABLE cdc_sink.checkpoint ENABLE ROW LEVEL SECURITY;
@@ -248,7 +263,7 @@ REVOKE EXECUTE ON FUNCTION changefeed_alter(bigint, text[], text[], jsonb, text[
  * of them to superusers and members of pg_monitor.
  */
 CREATE VIEW changefeed_jobs WITH (security_barrier) AS
-SELECT j.job_id,
+SELECT * FROM (SELECT j.job_id,
 	j.description,
 	pg_get_userbyid(j.owner)::text AS user_name,
 	-- the lane lets go at once and writes it down when it can
@@ -325,7 +340,17 @@ FROM cdc_sink.job j
 	LEFT JOIN cdc_sink.feed_stats() f USING (job_id)
 	CROSS JOIN cdc_sink.lane_stats() l
 WHERE pg_has_role(j.owner, 'USAGE') OR pg_has_role('pg_monitor', 'USAGE')
-ORDER BY j.finished IS NOT NULL, j.created DESC, j.job_id DESC;
+UNION ALL
+-- restored from a dump
+SELECT s.job_id, s.statement, s.owner, 'paused',
+	'paused: restored from a dump, RESUME JOB creates it anew from now on',
+	s.created, NULL, NULL, NULL, NULL, NULL, '', '', NULL, NULL, 'json',
+	NULL, NULL, 0, NULL, NULL, NULL
+FROM cdc_sink.saved s
+WHERE NOT EXISTS (SELECT FROM cdc_sink.job j WHERE j.job_id = s.job_id)
+	AND (pg_has_role((SELECT oid FROM pg_roles WHERE rolname = s.owner), 'USAGE')
+		OR pg_has_role('pg_monitor', 'USAGE'))) v
+ORDER BY finished IS NOT NULL, created DESC, job_id DESC;
 
 CREATE VIEW pg_stat_changefeed WITH (security_barrier) AS
 SELECT j.job_id,

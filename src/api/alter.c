@@ -25,6 +25,7 @@
 #include "catalog/namespace.h"
 #include "catalog/options.h"
 #include "catalog/rows.h"
+#include "catalog/saved.h"
 #include "catalog/rule.h"
 #include "catalog/target.h"
 #include "catalog/uri.h"
@@ -421,9 +422,8 @@ move_topics(Alter *alter, const CdcUri *uri)
 	}
 }
 
-/* "TABLE db.schema.table, ...", as the tables are called now. */
-static char *
-describe_targets(const CdcDefinition *def)
+char *
+cdc_describe_targets(const CdcDefinition *def)
 {
 	StringInfoData buf;
 
@@ -578,7 +578,7 @@ finish(Alter *alter, bool at_position)
 
 	initStringInfo(&description);
 	appendStringInfo(&description, "CREATE CHANGEFEED FOR %s INTO %s",
-					 describe_targets(def), quote_literal_cstr(def->sink));
+					 cdc_describe_targets(def), quote_literal_cstr(def->sink));
 	with = cdc_options_describe(options);
 	if (with[0] != '\0')
 		appendStringInfo(&description, " WITH OPTIONS (%s)", with);
@@ -587,6 +587,7 @@ finish(Alter *alter, bool at_position)
 	cdc_job_alter_write(def, at_position, new_secrets ? alter->sink : NULL,
 						nsecrets, secrets, description.data, "json",
 						alter->ops->has_topics);
+	cdc_saved_write(def->job_id, def->owner, description.data);
 	cdc_catalog_leave(&user);
 	cdc_wake_lane_at_commit();
 }
@@ -624,6 +625,8 @@ cdc_alter_changefeed(int64 job_id, List *actions, bool running_too)
 	PreventCommandIfReadOnly("ALTER CHANGEFEED");
 	PreventCommandIfParallelMode("ALTER CHANGEFEED");
 	cdc_start_check_server();
+	if (cdc_restored_alter(job_id, actions))
+		return;
 	cdc_look_up_job(job_id, true, &look);
 
 	cdc_catalog_enter(&user);

@@ -17,6 +17,24 @@
 #include "utils/array.h"
 #include "utils/jsonb.h"
 
+/*
+ * CREATE CHANGEFEED.  names: list of CdcTargetName; pairs: list of
+ * CdcOptionPair; job_id: 0, or that of a restored job; owner: InvalidOid
+ * means the user.  Returns the id of the job.
+ */
+extern int64 cdc_create_changefeed(List *names, const char *sink, List *pairs,
+								   int64 job_id, Oid owner);
+
+/* "TABLE db.schema.table, ...", as the tables are called now. */
+extern char *cdc_describe_targets(const CdcDefinition *def);
+
+/*
+ * Jobs that were restored from a dump: false if this is none.  event: one of
+ * the users'.
+ */
+extern bool cdc_restored_request(int64 job_id, CdcJobEvent event);
+extern bool cdc_restored_alter(int64 job_id, List *actions);
+
 /* "changefeed will emit to topic ...", for targets from "first" on. */
 extern void cdc_notice_topics(const CdcDefinition *def, int first);
 

@@ -2,7 +2,7 @@
  * functions.c
  *		The functions users call: both doors to a changefeed, job control.
  *
- * changefeed_sql() and changefeed_create() end in create_changefeed().  All
+ * changefeed_sql() and changefeed_create() end in cdc_create_changefeed().  All
  * that can be known is validated before anything is written, and nothing is
  * written but rows in the caller's transaction: rolled back, nothing is left.
  *
@@ -24,6 +24,7 @@
 #include "catalog/options.h"
 #include "catalog/pg_type.h"
 #include "catalog/rows.h"
+#include "catalog/saved.h"
 #include "catalog/target.h"
 #include "catalog/uri.h"
 #include "fmgr.h"
@@ -70,15 +71,15 @@ PG_FUNCTION_INFO_V1(changefeed_wait);
  */
 
 static char *
-describe(List *names, const char *redacted_sink, const CdcOptions *options)
+describe(const char *targets, const char *redacted_sink,
+		 const CdcOptions *options)
 {
 	char	   *with = cdc_options_describe(options);
 	StringInfoData buf;
 
 	initStringInfo(&buf);
 	appendStringInfo(&buf, "CREATE CHANGEFEED FOR %s INTO %s",
-					 cdc_targets_describe(names),
-					 quote_literal_cstr(redacted_sink));
+					 targets, quote_literal_cstr(redacted_sink));
 	if (with[0] != '\0')
 		appendStringInfo(&buf, " WITH OPTIONS (%s)", with);
 	return buf.data;
@@ -106,7 +107,8 @@ refuse_sinkless(void)
 	ereport(ERROR,
 			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 			 errmsg("changefeeds without a sink are not supported"),
-			 errhint("Name the sink: CREATE CHANGEFEED ... INTO 'kafka://host:9092'.")));
+			 errdetail("A statement cannot return rows for ever."),
+			 errhint("Name the sink: CREATE CHANGEFEED ... INTO 'kafka://host:9092', or INTO 'nodelocal://self/directory' to look at the messages as files.")));
 }
 
 /* What may be in the future and what may not. */
@@ -142,9 +144,9 @@ check_times(const CdcOptions *options)
 	}
 }
 
-/* names: list of CdcTargetName; pairs: list of CdcOptionPair */
-static int64
-create_changefeed(List *names, const char *sink, List *pairs)
+int64
+cdc_create_changefeed(List *names, const char *sink, List *pairs,
+					  int64 job_id, Oid owner)
 {
 	CdcOptions *options;
 	CdcPlace   *place;
@@ -152,6 +154,7 @@ create_changefeed(List *names, const char *sink, List *pairs)
 	CdcDefinition def;
 	CdcCatalogUser user;
 	char	   *description;
+	char	   *statement;
 	char	  **secrets;
 	int			nsecrets;
 
@@ -166,7 +169,7 @@ create_changefeed(List *names, const char *sink, List *pairs)
 
 	memset(&def, 0, sizeof(def));
 	def.version = 1;
-	def.owner = GetUserId();
+	def.owner = OidIsValid(owner) ? owner : GetUserId();
 	cdc_targets_resolve(names, def.owner, &def);
 	for (int i = 0; i < def.ntargets; i++)
 		def.targets[i].scan = options->initial_scan != CDC_SCAN_NO;
@@ -183,7 +186,8 @@ create_changefeed(List *names, const char *sink, List *pairs)
 						   cdc_uri_param(place->uri, "topic_prefix"),
 						   cdc_uri_param(place->uri, "topic_name"),
 						   options->full_table_name, ops->sanitises_topics);
-	description = describe(names, def.sink, options);
+	description = describe(cdc_targets_describe(names), def.sink, options);
+	statement = describe(cdc_describe_targets(&def), def.sink, options);
 
 	if (ops->probe != NULL)
 		cdc_probe_sink(&def, place->uri_text);
@@ -196,9 +200,12 @@ create_changefeed(List *names, const char *sink, List *pairs)
 		cdc_notice_topics(&def, 0);
 
 	cdc_catalog_enter(&user);
-	def.job_id = cdc_job_new_id();
+	def.job_id = job_id != 0 ? job_id : cdc_job_new_id();
+	if (job_id != 0)
+		cdc_saved_take(job_id);
 	cdc_job_insert(&def, sink, nsecrets, secrets, description, "json", ops->has_topics,
 				   options->initial_scan == CDC_SCAN_NO);
+	cdc_saved_write(def.job_id, def.owner, statement);
 	cdc_catalog_leave(&user);
 	cdc_wake_lane_at_commit();
 	return def.job_id;
@@ -315,7 +322,7 @@ changefeed_create(PG_FUNCTION_ARGS)
 	cdc_hide_known(&hide);
 
 	names = PG_ARGISNULL(0) ? NIL : cdc_names_from_array(PG_GETARG_ARRAYTYPE_P(0));
-	job_id = create_changefeed(names, sink, pairs);
+	job_id = cdc_create_changefeed(names, sink, pairs, 0, InvalidOid);
 	cdc_hide_end(&hide);
 	PG_RETURN_INT64(job_id);
 }
@@ -377,6 +384,8 @@ cdc_request_job(int64 job_id, CdcJobEvent event, const char *reason)
 	PreventCommandIfReadOnly(event == CDC_EV_PAUSE ? "PAUSE JOB" :
 							 event == CDC_EV_RESUME ? "RESUME JOB" :
 							 "CANCEL JOB");
+	if (cdc_restored_request(job_id, event))
+		return;
 	cdc_look_up_job(job_id, true, &look);
 	if (event == CDC_EV_RESUME)
 		check_owner(&look, job_id);
@@ -440,7 +449,8 @@ changefeed_sql(PG_FUNCTION_ARGS)
 	switch (stmt->kind)
 	{
 		case CDC_STMT_CREATE:
-			job_id = create_changefeed(stmt->targets, stmt->sink, stmt->options);
+			job_id = cdc_create_changefeed(stmt->targets, stmt->sink, stmt->options,
+										   0, InvalidOid);
 			cdc_hide_end(&hide);
 			PG_RETURN_INT64(job_id);
 		case CDC_STMT_ALTER:

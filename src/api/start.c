@@ -46,7 +46,6 @@ typedef struct LaneLook
 	bool		launcher;		/* the launcher lives */
 	CdcLaneState state;
 	pid_t		pid;			/* of its worker */
-	pid_t		waits_for_pid;
 	char		error[CDC_ERROR_SIZE];
 } LaneLook;
 
@@ -97,7 +96,6 @@ look_at_lane(bool first, LaneLook *look)
 			lane->wanted = true;
 		look->state = lane->state;
 		look->pid = lane->pid;
-		look->waits_for_pid = lane->waits_for_pid;
 		strlcpy(look->error, lane->error, sizeof(look->error));
 	}
 	if (look->state != CDC_LANE_RUNNING && cdc_shared->launcher_latch != NULL)
@@ -106,27 +104,25 @@ look_at_lane(bool first, LaneLook *look)
 }
 
 char *
-cdc_start_describe_blocker(CdcLaneState state, pid_t worker, pid_t blocker)
+cdc_start_describe_blocker(CdcLaneState state, pid_t worker)
 {
+	ArrayType  *array;
+	pid_t		blocker;
 	PGPROC	   *proc;
 	char	   *dbname;
 
-	if (state != CDC_LANE_SETUP)
+	if (state != CDC_LANE_SETUP || worker == 0)
 		return NULL;
-	if (blocker == 0 && worker != 0)
-	{
-		/* the worker waits in the lock manager for one transaction's end */
-		Datum		found = DirectFunctionCall1(pg_blocking_pids,
-												Int32GetDatum((int32) worker));
-		ArrayType  *array = DatumGetArrayTypeP(found);
 
-		if (ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array)) == 0)
-			return NULL;
-		blocker = *(int32 *) ARR_DATA_PTR(array);
-		if (blocker == 0)
-			return pstrdup("a prepared transaction (see pg_prepared_xacts)");
-	}
-	proc = blocker == 0 ? NULL : BackendPidGetProc(blocker);
+	/* the worker waits in the lock manager for one transaction's end */
+	array = DatumGetArrayTypeP(DirectFunctionCall1(pg_blocking_pids,
+												   Int32GetDatum((int32) worker)));
+	if (ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array)) == 0)
+		return NULL;
+	blocker = *(int32 *) ARR_DATA_PTR(array);
+	if (blocker == 0)
+		return pstrdup("a prepared transaction (see pg_prepared_xacts)");
+	proc = BackendPidGetProc(blocker);
 	if (proc == NULL)
 		return NULL;
 	dbname = OidIsValid(proc->databaseId) ? get_database_name(proc->databaseId) : NULL;
@@ -151,8 +147,7 @@ lock_definitions(void)
 static void
 refuse_without_lane(const LaneLook *look, bool has_xid)
 {
-	char	   *blocker = cdc_start_describe_blocker(look->state, look->pid,
-														look->waits_for_pid);
+	char	   *blocker = cdc_start_describe_blocker(look->state, look->pid);
 
 	if (!look->launcher)
 		ereport(ERROR,
@@ -220,8 +215,7 @@ cdc_start_request(bool later_is_fine)
 	if (!later_is_fine || has_xid || !look.launcher)
 		refuse_without_lane(&look, has_xid);
 
-	blocker = cdc_start_describe_blocker(look.state, look.pid,
-										 look.waits_for_pid);
+	blocker = cdc_start_describe_blocker(look.state, look.pid);
 	ereport(NOTICE,
 			(errmsg("changefeed will start later"),
 			 blocker ? errdetail("It waits for %s to end.", blocker) :

@@ -47,7 +47,6 @@ extern bool cdc_start_lane_lives(void);
  * What keeps a setup worker from making the slot, for messages: "the
  * transaction of process 123 (database "x")"; NULL if it is not known.
  */
-extern char *cdc_start_describe_blocker(CdcLaneState state, pid_t worker,
-										pid_t blocker);
+extern char *cdc_start_describe_blocker(CdcLaneState state, pid_t worker);
 
 #endif							/* CDC_START_H */

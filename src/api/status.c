@@ -168,8 +168,7 @@ lane_note(const CdcLaneShared *lane)
 	switch (lane->state)
 	{
 		case CDC_LANE_SETUP:
-			blocker = cdc_start_describe_blocker(lane->state, lane->pid,
-												 lane->waits_for_pid);
+			blocker = cdc_start_describe_blocker(lane->state, lane->pid);
 			return blocker ? psprintf("waiting for %s to end", blocker) :
 				pstrdup("waiting for the replication slot");
 		case CDC_LANE_NONE:

@@ -281,7 +281,6 @@ cdc_shmem_lane(Oid dboid, bool create)
 	free_lane->error[0] = '\0';
 	free_lane->decoded_lsn = InvalidXLogRecPtr;
 	free_lane->confirmed_lsn = InvalidXLogRecPtr;
-	free_lane->waits_for_pid = 0;
 	free_lane->poison_lsn = InvalidXLogRecPtr;
 	memset(&free_lane->oldest_cursor, 0, sizeof(CdcHlc));
 	memset(free_lane->holds, 0, sizeof(free_lane->holds));

@@ -75,7 +75,6 @@ typedef struct CdcLaneShared
 	/* Told by the lane now and then, for status views. */
 	XLogRecPtr	decoded_lsn;
 	XLogRecPtr	confirmed_lsn;
-	pid_t		waits_for_pid;	/* setup: oldest transaction in the way */
 
 	/* How far back a cursor may be; goes with confirmed_lsn. */
 	CdcHlc		oldest_cursor;

@@ -643,8 +643,12 @@ cdc_job_apply(int64 job_id, CdcJobEvent event, const char *error,
 					 " WHERE job_id = $1",
 					 5, types, values, error ? "     " : "  n  ", SPI_OK_UPDATE);
 		if (cdc_job_is_terminal(next))
+		{
 			cdc_rows_run("DELETE FROM cdc_sink.secret WHERE job_id = $1",
 						 1, id_type, &id, NULL, SPI_OK_DELETE);
+			cdc_rows_run("DELETE FROM cdc_sink.saved WHERE job_id = $1",
+						 1, id_type, &id, NULL, SPI_OK_DELETE);
+		}
 	}
 	cdc_rows_end(nest);
 	*status = next;

@@ -505,6 +505,12 @@ store_resolved(CdcSink *sink, const char *payload, size_t len, CdcHlc r)
 		cdc_objstore_resolved(((StoreSink *) sink)->store, payload, len, r);
 }
 
+static bool
+store_settled(CdcSink *sink)
+{
+	return cdc_objstore_settled(((StoreSink *) sink)->store);
+}
+
 static void
 store_close(CdcSink *sink)
 {
@@ -536,5 +542,6 @@ const CdcSinkOps cdc_sink_store = {
 	.flush = store_flush,
 	.relieve = store_relieve,
 	.resolved = store_resolved,
+	.settled = store_settled,
 	.close = store_close,
 };

@@ -77,7 +77,6 @@ set_state(CdcLaneState state)
 	{
 		lane.shared->error[0] = '\0';
 		lane.shared->wanted = false;	/* there it is */
-		lane.shared->waits_for_pid = 0;
 	}
 	if (state == CDC_LANE_CLOSED &&
 		pg_atomic_read_u32(&lane.shared->requests) == lane.seen_requests)

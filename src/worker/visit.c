@@ -19,6 +19,7 @@
 #include "catalog/job.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
+#include "catalog/saved.h"
 #include "catalog/target.h"
 #include "commands/dbcommands.h"
 #include "commands/extension.h"
@@ -736,6 +737,10 @@ visit_slot_lost(const char *why)
 
 		if (job->checkpoint.resume_lsn == InvalidXLogRecPtr)
 			pending = true;
+		else if (cdc_saved_strand(job->job_id))
+			ereport(LOG,
+					(errmsg("changefeed " INT64_FORMAT " comes from another cluster and waits to be resumed",
+							job->job_id)));
 		else if (!cdc_job_apply(job->job_id, CDC_EV_ERROR_FAIL, why, &status))
 			again = true;		/* somebody holds its row */
 	}
