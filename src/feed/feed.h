@@ -157,6 +157,7 @@ typedef struct CdcFeed
 	bool		resolved_pending;
 	CdcHlc		resolved_hlc;	/* durable already, to be sent */
 	CdcHlc		resolved_last;	/* last one sent */
+	CdcHlc		resolved_least; /* see cdc_scan_resolved_least() */
 	CdcBuf		resolved_text;
 	uint64		resolved_count;
 

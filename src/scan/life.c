@@ -215,12 +215,36 @@ cdc_scan_start(CdcFeed *feed, XLogRecPtr commit_lsn, XLogRecPtr end_lsn,
 	return scan->t0;
 }
 
+/*
+ * Does the sink have all of it: its rows, and the events on whose account
+ * rows were dropped?
+ */
+static bool
+scan_over(const CdcFeed *feed, const CdcScan *scan)
+{
+	return scan->acked && cdc_hlc_cmp(feed->acked_hlc, scan->recorded) >= 0;
+}
+
+CdcHlc
+cdc_scan_resolved_least(const CdcFeed *feed)
+{
+	CdcHlc		least = feed->resolved_least;
+
+	for (const CdcScan *scan = feed->scan;
+		 scan != NULL && scan_over(feed, scan); scan = scan->next)
+	{
+		if (cdc_hlc_cmp(scan->recorded, least) > 0)
+			least = scan->recorded;
+	}
+	return least;
+}
+
 bool
 cdc_scan_hold(const CdcFeed *feed, XLogRecPtr *lsn, CdcHlc *hlc)
 {
 	const CdcScan *scan = feed->scan;
 
-	while (scan != NULL && scan->acked)
+	while (scan != NULL && scan_over(feed, scan))
 		scan = scan->next;
 	if (scan == NULL)
 		return false;
@@ -330,6 +354,8 @@ cdc_scan_record(CdcFeed *feed, int target, Oid relid, const char *key,
 		if (scan->read_all && scan->pending == NULL)
 			continue;
 		space = key_space(feed, scan, target);
+		if (space >= 0)
+			scan->recorded = feed->txn_hlc;
 		if (scan->keys == NULL)
 			scan->keys = cdc_keys_create();
 		if (space >= 0 && cdc_keys_add(scan->keys, space, key, len))
@@ -435,10 +461,12 @@ cdc_scan_rewind(CdcFeed *feed, XLogRecPtr lsn)
 void
 cdc_scan_forget_done(CdcFeed *feed)
 {
-	while (feed->scan != NULL && feed->scan->acked)
+	while (feed->scan != NULL && scan_over(feed, feed->scan))
 	{
 		CdcScan    *scan = feed->scan;
 
+		if (cdc_hlc_cmp(scan->recorded, feed->resolved_least) > 0)
+			feed->resolved_least = scan->recorded;
 		feed->scan = scan->next;
 		free_scan(scan);
 	}
@@ -469,7 +497,7 @@ cdc_scan_floor(const CdcFeed *feed)
 bool
 cdc_scan_is_done(const CdcFeed *feed)
 {
-	return feed->scan == NULL || feed->scan->acked;
+	return feed->scan == NULL || scan_over(feed, feed->scan);
 }
 
 void

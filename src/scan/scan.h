@@ -18,9 +18,9 @@
  * decodable before it is visible (it may wait for a synchronous standby), so
  * the scan starts only when all of those have become visible.
  *
- * Until the sink has acknowledged all of a scan, the feed's durable position
- * stays at the scan's hold, right before C, and no resolved above the stamp
- * there is sent: a replay decodes C again, which starts the scan again with
+ * Until the sink has acknowledged all of a scan, and the events that took the
+ * place of its rows, the feed's durable position stays at the scan's hold,
+ * right before C, and no resolved above the stamp there is sent: a replay decodes C again, which starts the scan again with
  * the same T.  A scan reads nothing before its hold is the durable position,
  * so that what was sent before C is acknowledged by then.
  *
@@ -139,7 +139,15 @@ extern bool cdc_scan_hold(const struct CdcFeed *feed, XLogRecPtr *lsn,
 						  CdcHlc *hlc);
 
 /*
- * An event of this key in relation "relid" was emitted.  Returns the number
+ * No resolved may be sent below this stamp.  A row that an event kept a scan
+ * from sending is there with that event only; before that a reader would
+ * miss it.
+ */
+extern CdcHlc cdc_scan_resolved_least(const struct CdcFeed *feed);
+
+/*
+ * An event of this key in relation "relid" was emitted, in the transaction
+ * that the feed is at (cdc_feed_touch()).  Returns the number
  * of scans that may not have sent the key's row yet, and now never will, of
  * which *unsent becomes a palloc'ed array, oldest first; unsent == NULL: not
  * wanted, returns 0.  Runs: decoding callback.

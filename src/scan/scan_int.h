@@ -52,7 +52,8 @@ struct CdcScan
 	int			item;			/* of the current chunk */
 	XLogRecPtr	l_hi;			/* hand over when decoded up to here */
 	bool		read_all;		/* worker has sent everything */
-	bool		acked;			/* and the sink has it */
+	bool		acked;			/* and the sink has it; see cdc_scan_over() */
+	CdcHlc		recorded;		/* stamp of the newest event recorded */
 	char	   *pending;		/* rows received and not yet handed over */
 	Size		pending_len;
 	Size		pending_off;

@@ -153,7 +153,8 @@ resolved_due(CdcFeed *feed, TimestampTz now, bool caught_up, CdcHlc *r)
 		if (cdc_hlc_cmp(even, feed->queued_hlc) >= 0)
 			*r = even;
 	}
-	if (cdc_hlc_cmp(*r, feed->resolved_last) <= 0)
+	if (cdc_hlc_cmp(*r, feed->resolved_last) <= 0 ||
+		cdc_hlc_cmp(*r, cdc_scan_resolved_least(feed)) < 0)
 		return false;
 	return r->wall - feed->resolved_last.wall >= least * 1000;
 }

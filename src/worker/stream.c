@@ -204,9 +204,12 @@ begin_row(CdcTable *table, CdcSubscriber *sub, ReorderBufferTXN *txn,
 	if (!touch(feed, txn))
 		return false;
 	if (unlikely(feed->scan != NULL))
+	{
+		cdc_feed_touch(feed, txn);
 		nunsent = cdc_scan_record(feed, sub->target, table->relid,
 								  identity->data, identity->len,
 								  feed->encode.diff ? &unsent : NULL);
+	}
 	if (!cdc_feed_begin_row(feed, txn))
 		return false;
 	if (unlikely(nunsent > 0))

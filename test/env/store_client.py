@@ -121,7 +121,11 @@ def main():
             print(name[len(sys.argv[3]):])
     else:
         prefix, folder = sys.argv[3:5]
-        for name in store.names(prefix):
+        # a listing made while files come may miss some that are older than
+        # others in it: RESOLVED files are taken from one, all others from the next
+        names = [name for name in store.names(prefix) if name.endswith(".RESOLVED")]
+        names += [name for name in store.names(prefix) if not name.endswith(".RESOLVED")]
+        for name in names:
             target = os.path.join(folder, name[len(prefix):])
             if os.path.exists(target):
                 continue

@@ -201,7 +201,7 @@ for my $kind (grep { $store{$_} } qw(gcs azure web))
 	my $store = $store{$kind};
 	my $job = create('t', $store->uri('days'), "updated, resolved = '100ms', min_checkpoint_frequency = '100ms'");
 	wait_feed($node, $job);
-	$store->kill9;
+	$store->crash;
 	sql("UPDATE t SET v = 'days' || id");
 	running_status_like($node, $job, qr/transient error: could not write to .*127\.0\.0\.1:\d+: .*(refused|connect|reset|closed|empty)/i, "$kind is gone: it says so");
 	$store->start;

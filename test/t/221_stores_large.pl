@@ -111,7 +111,7 @@ for my $kind (sort keys %store)
 	kill_worker($node, 'lane', 'KILL');
 	wait_up($node);
 	sql('INSERT INTO big SELECT g, repeat(md5(g::text), 32) FROM generate_series(15001, 30000) g');
-	$store->kill9;
+	$store->crash;
 	$store->start;
 	wait_feed($node, $job);
 	ended($job);
