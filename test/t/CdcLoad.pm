@@ -591,7 +591,7 @@ sub new
 	$self->{proc} = IPC::Run::start(
 		[
 			'psql', '-XqAt', '-v', 'ON_ERROR_STOP=0', '-d',
-			$node->connstr($db // 'postgres')
+			$node->connstr($db // 'postgres') . " options='-c client_min_messages=warning'"
 		],
 		'<', \$self->{in},
 		'>', \$self->{out},
