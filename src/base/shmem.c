@@ -142,8 +142,9 @@ settle_hold(bool committed)
 	lane = cdc_shmem_lane(MyDatabaseId, false);
 	if (lane != NULL)
 	{
+		/* 0 when it has written nothing, so that there is nothing to wait for */
 		if (committed)
-			lane->holds[my_hold].until = XactLastCommitEnd;
+			lane->holds[my_hold].until = Max(XactLastCommitEnd, 1);
 		else
 			lane->holds[my_hold].lsn = InvalidXLogRecPtr;
 	}

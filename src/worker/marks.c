@@ -151,6 +151,7 @@ history_load(XLogRecPtr start)
 	CdcHistoryRow *rows;
 	CdcHistoryRow first;
 	int			n = cdc_history_read(&rows);
+	int			next = 0;
 	TimestampTz now = GetCurrentTimestamp();
 	TimestampTz bound;
 
@@ -174,7 +175,9 @@ history_load(XLogRecPtr start)
 	 * committed before now, or before the time that the WAL tells, and no
 	 * feed got further than its checkpoint says.
 	 */
-	if (n == 0 || rows[n - 1].lsn < start)
+	while (next < n && rows[next].lsn < start)
+		next++;
+	if (next == n)
 	{
 		if (!cdc_wal_last_commit(start, MAX_START_BYTES, &bound) || bound > now)
 			bound = now;
@@ -186,12 +189,18 @@ history_load(XLogRecPtr start)
 		first.at = now;
 		add_mark(&first, false);
 	}
+	else if (rows[next].lsn > start)
+	{
+		/* what holds up to the next mark holds up to here */
+		first = rows[next];
+		first.lsn = start;
+		add_mark(&first, false);
+		marks[nmarks - 1].exact_until = start;
+	}
 
 	/* what feeds have promised since each mark is not known any more */
-	for (int i = 0; i < n; i++)
+	for (int i = next; i < n; i++)
 	{
-		if (rows[i].lsn < start)
-			continue;
 		add_mark(&rows[i], true);
 		marks[nmarks - 1].exact_until = rows[i].lsn;
 	}
@@ -267,7 +276,7 @@ history_limit(XLogRecPtr lsn, TimestampTz now)
 	/* the slot stands at a mark, so that there is none without one before */
 	while (gone + 1 < nmarks && marks[gone + 1].row.lsn <= lsn)
 		gone++;
-	lsn = Max(marks[gone].row.lsn, confirmed);
+	lsn = marks[gone].row.lsn <= lsn ? Max(marks[gone].row.lsn, confirmed) : confirmed;
 	publish(lsn);
 	LWLockRelease(cdc_shared->lock);
 

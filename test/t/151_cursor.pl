@@ -182,6 +182,9 @@ wait_feed($node, $all);
 $node->stop('immediate');
 $node->start;
 run('INSERT INTO t VALUES (100008, 1)');
+is( run(q{SELECT bool_and(s.confirmed_flush_lsn <= c.resume_lsn) FROM pg_replication_slots s,
+	cdc_sink.checkpoint c JOIN cdc_sink.job j USING (job_id) WHERE j.finished IS NULL}),
+	't', 'the slot is not ahead of any feed');
 my $high = run("SELECT high_water_timestamp FROM changefeed_jobs WHERE job_id = $paused");
 ($dir, $uri) = file_dir($node);
 my $heir = create_feed($node, "CREATE CHANGEFEED FOR t INTO '$uri' WITH updated, cursor = '$high'");
@@ -227,6 +230,22 @@ refused('before the history', "cursor = '2020-01-01'", qr/cursor 157783680000000
 refused('a position before it', "cursor = '0/1'", qr{cursor 0/1 is older than the GC threshold [0-9A-F]+/[0-9A-F]+});
 refused('the future', "cursor = '+1 hour'", qr/is in the future/);
 refused('a position in the future', "cursor = 'FFFFFF/0'", qr/is in the future/);
+
+# a refusal that is caught leaves no hold behind
+run(q{DO $$ BEGIN PERFORM changefeed_create('{t}', 'null://', '{"cursor": "0/1"}');
+	EXCEPTION WHEN OTHERS THEN NULL; END $$});
+$node->append_conf('postgresql.conf', 'cdc_sink.history_retention = 0');
+$node->reload;
+my $before = run('SELECT confirmed_flush_lsn FROM pg_replication_slots');
+ok( poll_until(
+		sub {
+			run('INSERT INTO u VALUES (-(SELECT count(*) FROM u), 1)');
+			return run("SELECT confirmed_flush_lsn > pg_lsn '$before' FROM pg_replication_slots") eq 't';
+		},
+		'confirmed'),
+	'the slot moves on');
+$node->append_conf('postgresql.conf', 'cdc_sink.history_retention = 1h');
+$node->reload;
 
 # ---- the slot outlives the last feed for as long as the setting says
 wait_feed($node, $all);
