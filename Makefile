@@ -27,7 +27,7 @@ EXTRA_CLEAN = $(PARSER) $(wildcard src/parser/*.h.tmp) src/parser/gram.h src/par
 
 PG_CONFIG ?= pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs 2>/dev/null)
-SETUP = deps demo test up down restart bench check-style readme help
+SETUP = deps demo test up down restart bench check-style readme debezium-compare help
 NEED_PGXS = $(if $(filter-out $(SETUP),$(or $(MAKECMDGOALS),all)),yes)
 
 ifneq ($(PGXS),)
@@ -78,6 +78,7 @@ help:
 #: make bench        measurements, see test/bench/README.md
 #: make check-style  rules a script can check
 #: make readme       puts the table of options into README.md
+#: make debezium-compare  runs Debezium's connector beside a changefeed and compares (800 MB, a JDK 21 or later)
 deps:
 	@test/env/deps.sh
 demo:
@@ -100,3 +101,5 @@ check-style:
 	@test/env/check-style.sh
 readme:
 	@test/env/readme-options.sh
+debezium-compare:
+	@test/debezium/live.sh $(or $(OUT),tmp/debezium) $(CONFIGS)

@@ -562,7 +562,7 @@ finish(Alter *alter, bool at_position)
 	cdc_targets_set_topics(def->targets, def->ntargets, alter->nkept,
 						   cdc_uri_param(place->uri, "topic_prefix"),
 						   cdc_uri_param(place->uri, "topic_name"),
-						   options->full_table_name, alter->ops->sanitises_topics);
+						   options, alter->ops->sanitises_topics);
 	def->sink = cdc_uri_redact(alter->sink);
 	def->options = cdc_options_to_strings(options, &def->noptions);
 	secrets = cdc_options_secrets(options, &nsecrets);

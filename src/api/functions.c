@@ -185,7 +185,7 @@ cdc_create_changefeed(List *names, const char *sink, List *pairs,
 	cdc_targets_set_topics(def.targets, def.ntargets, 0,
 						   cdc_uri_param(place->uri, "topic_prefix"),
 						   cdc_uri_param(place->uri, "topic_name"),
-						   options->full_table_name, ops->sanitises_topics);
+						   options, ops->sanitises_topics);
 	description = describe(cdc_targets_describe(names), def.sink, options);
 	statement = describe(cdc_describe_targets(&def), def.sink, options);
 

@@ -65,3 +65,12 @@ cdc_table_key(Relation rel, int *nkeys, CdcIdentity *identity)
 		*identity = CDC_IDENTITY_NONE;
 	return keyatts;
 }
+
+bool
+cdc_table_is_keyless(Relation rel)
+{
+	if (rel->rd_rel->relreplident != REPLICA_IDENTITY_FULL)
+		return false;
+	list_free(RelationGetIndexList(rel));
+	return !OidIsValid(cdc_compat_primary_key(rel));
+}

@@ -25,4 +25,7 @@ typedef enum CdcIdentity
 extern AttrNumber *cdc_table_key(Relation rel, int *nkeys,
 								 CdcIdentity *identity);
 
+/* Are all columns the key, because the relation has none? */
+extern bool cdc_table_is_keyless(Relation rel);
+
 #endif							/* CDC_KEY_H */

@@ -19,7 +19,7 @@
 
 static const char *const compression_values[] = {"gzip", "zstd", NULL};
 static const char *const envelope_values[] = {
-	"wrapped", "key_only", "row", "bare", "enriched", "|deprecated_row", NULL
+	"wrapped", "key_only", "row", "bare", "enriched", "debezium", "|deprecated_row", NULL
 };
 static const char *const format_values[] = {
 	"json", "-avro", "-csv", "-parquet", "-protobuf", "|-experimental_avro", NULL
@@ -57,6 +57,8 @@ static const CdcOptionSpec option_table[] = {
 	"write a line with the names of the columns"},
 	{"cursor", CDC_OPT_STRING, CDC_OPT_SUPPORTED, "",
 	"send changes after this moment: a stamp, a WAL position or a time"},
+	{"debezium_config", CDC_OPT_JSON, CDC_OPT_SUPPORTED, "",
+	"settings of the envelope debezium, by the names of the connector's"},
 	{"diff", CDC_OPT_FLAG, CDC_OPT_SUPPORTED, "",
 	"add the row as it was before the change"},
 	{"encode_json_value_null_as_object", CDC_OPT_FLAG, CDC_OPT_SUPPORTED, "",

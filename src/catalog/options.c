@@ -327,6 +327,31 @@ check_texts(List *pairs)
 			 errdetail("That is the label of the feeds that have none."));
 }
 
+/* Debezium's envelope has members of its own, and settings. */
+static void
+check_debezium(List *pairs, const char *envelope, bool json)
+{
+	static const char *const others[] = {
+		"diff", "encode_json_value_null_as_object", "key_column", "key_in_value",
+		"mvcc_timestamp", "topic_in_value", "updated",
+	};
+
+	if (strcmp(envelope, "debezium") != 0)
+	{
+		if (given(pairs, "debezium_config") != NULL)
+			FAIL(errmsg("debezium_config is only usable with envelope=debezium"));
+		return;
+	}
+	if (!json)
+		FAIL(errmsg("envelope=debezium is only usable with format=json"));
+	for (int i = 0; i < lengthof(others); i++)
+	{
+		if (given(pairs, others[i]) != NULL)
+			FAIL(errmsg("%s is not usable with envelope=debezium", others[i]));
+	}
+	(void) cdc_debezium_config(given(pairs, "debezium_config"));
+}
+
 /* Pairs that exclude or need each other, whether supported or not. */
 static void
 check_combinations(List *pairs, CdcInitialScan scan)
@@ -394,6 +419,7 @@ check_combinations(List *pairs, CdcInitialScan scan)
 						of_postgres[i]));
 	}
 
+	check_debezium(pairs, envelope, json);
 	if (avro && given(pairs, "confluent_schema_registry") == NULL)
 		FAIL(errmsg("WITH option confluent_schema_registry is required for format=avro"));
 	if (!json && given(pairs, "encode_json_value_null_as_object") != NULL)
@@ -523,6 +549,7 @@ parse_envelope(const char *name)
 		{"deprecated_row", CDC_ENVELOPE_ROW},
 		{"key_only", CDC_ENVELOPE_KEY_ONLY},
 		{"enriched", CDC_ENVELOPE_ENRICHED},
+		{"debezium", CDC_ENVELOPE_DEBEZIUM},
 	};
 
 	for (int i = 0; name != NULL && i < lengthof(names); i++)
@@ -557,6 +584,8 @@ set_encode(CdcOptions *options)
 	value = given(pairs, "enriched_properties");
 	if (value != NULL)
 		enriched_properties(value, encode);
+	if (encode->envelope == CDC_ENVELOPE_DEBEZIUM)
+		encode->debezium = cdc_debezium_config(given(pairs, "debezium_config"));
 	value = given(pairs, "key_column");
 	encode->key_column = value ? pstrdup(value) : NULL;
 	value = given(pairs, "headers_json_column_name");

@@ -140,6 +140,12 @@ extern void cdc_options_notices(const CdcOptions *options);
 extern int64 cdc_parse_duration(const char *option, const char *text);
 
 /*
+ * The settings of option debezium_config (JSON text, or NULL), palloc'ed;
+ * raises 22023.
+ */
+extern struct CdcDebeziumOptions *cdc_debezium_config(const char *json);
+
+/*
  * The option table, for a help view and the reference page; i counts from 0.
  * type: "flag", "string", "duration", "json" or the values "'a' | 'b'";
  * dflt: as text, "" if there is none.

@@ -30,6 +30,7 @@
 #include "catalog/shape.h"
 #include "catalog/target.h"
 #include "commands/dbcommands.h"
+#include "encode/debezium.h"
 #include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
@@ -599,13 +600,21 @@ cdc_targets_check_overlap(const CdcTarget *targets, int ntargets,
 }
 
 char *
-cdc_target_topic(const char *relname, const char *full_name, const char *prefix,
-				 const char *topic_name, bool full_names, bool sanitise)
+cdc_target_topic(Oid relid, const char *full_name, const char *prefix,
+				 const char *topic_name, const CdcOptions *options, bool sanitise)
 {
-	char	   *topic = psprintf("%s%s", prefix ? prefix : "",
-								 topic_name ? topic_name :
-								 full_names ? full_name : relname);
+	const CdcDebeziumOptions *debezium = options->encode.debezium;
+	const char *base = topic_name;
+	char	   *topic;
 
+	if (base == NULL && debezium != NULL)
+		base = cdc_debezium_topic(debezium->name[0] != '\0' ? debezium->name :
+								  get_database_name(MyDatabaseId),
+								  get_namespace_name(get_rel_namespace(relid)),
+								  get_rel_name(relid));
+	else if (base == NULL)
+		base = options->full_table_name ? full_name : get_rel_name(relid);
+	topic = psprintf("%s%s", prefix ? prefix : "", base);
 	if (sanitise)
 		topic = cdc_topic_sanitise(pg_server_to_any(topic, strlen(topic), PG_UTF8));
 	return topic;
@@ -614,13 +623,12 @@ cdc_target_topic(const char *relname, const char *full_name, const char *prefix,
 void
 cdc_targets_set_topics(CdcTarget *targets, int ntargets, int first,
 					   const char *prefix, const char *topic_name,
-					   bool full_names, bool sanitise)
+					   const CdcOptions *options, bool sanitise)
 {
 	for (int i = first; i < ntargets; i++)
 	{
-		targets[i].topic = cdc_target_topic(get_rel_name(targets[i].relid),
-											targets[i].name, prefix, topic_name,
-											full_names, sanitise);
+		targets[i].topic = cdc_target_topic(targets[i].relid, targets[i].name, prefix,
+											topic_name, options, sanitise);
 
 		for (int j = 0; topic_name == NULL && j < i; j++)
 		{

@@ -10,6 +10,7 @@
 
 #include "catalog/job.h"
 #include "catalog/options.h"
+#include "catalog/options.h"
 #include "nodes/pg_list.h"
 
 /*
@@ -21,18 +22,18 @@
 extern void cdc_targets_resolve(List *names, Oid role, CdcDefinition *def);
 
 /*
- * Sets the topic of each target from the first on: prefix + (topic_name, or the table, or
- * db.schema.table if full_names).  Raises if two tables would share a topic
+ * Sets the topic of each target from the first on: prefix + (topic_name, or
+ * the table, or db.schema.table, as the options ask).  Raises if two tables would share a topic
  * that nobody asked them to share.
  */
 extern void cdc_targets_set_topics(CdcTarget *targets, int ntargets, int first,
 								   const char *prefix, const char *topic_name,
-								   bool full_names, bool sanitise);
+								   const CdcOptions *options, bool sanitise);
 
 /* The topic of one table; full_name: db.schema.table. */
-extern char *cdc_target_topic(const char *relname, const char *full_name,
+extern char *cdc_target_topic(Oid relid, const char *full_name,
 							  const char *prefix, const char *topic_name,
-							  bool full_names, bool sanitise);
+							  const CdcOptions *options, bool sanitise);
 
 /* Raises if one of the added targets is a partition of a target, or has one. */
 extern void cdc_targets_check_overlap(const CdcTarget *targets, int ntargets,

@@ -35,6 +35,7 @@ typedef enum CdcEnvelope
 	CDC_ENVELOPE_ROW,
 	CDC_ENVELOPE_KEY_ONLY,
 	CDC_ENVELOPE_ENRICHED,
+	CDC_ENVELOPE_DEBEZIUM,
 } CdcEnvelope;
 
 /* What the encoder has to know of a feed's options. */
@@ -56,6 +57,7 @@ typedef struct CdcEncodeOptions
 	bool		enriched_schema;
 	char	   *key_column;		/* or NULL: the key of the table */
 	char	   *headers_column; /* or NULL */
+	const struct CdcDebeziumOptions *debezium;	/* of that envelope, or NULL */
 
 	/* Where the messages go, for envelopes that tell. */
 	const char *sink_name;		/* "kafka" */
@@ -72,12 +74,15 @@ typedef struct CdcEncodeTable
 	const char *topic;
 	const char *schema;			/* of the target, the root of partitions */
 	const char *name;
+	bool		keyless;		/* the key is all columns, for want of one */
+	Oid			relid;			/* that the rows are of */
 } CdcEncodeTable;
 
 /* A change of a row, or a row of a scan. */
 typedef struct CdcRow
 {
-	char		op;				/* 'c' insert, 'u' update, 'd' delete, 'r' scan */
+	char		op;				/* 'c' insert, 'u' update, 'd' delete, 'r' scan;
+								 * or CDC_OP_TOMBSTONE */
 	bool		old_full;		/* the old row is whole, not its key only */
 
 	/*
@@ -90,6 +95,13 @@ typedef struct CdcRow
 	const bool *old_nulls;
 	const bool *old_absent;		/* marks of columns that the old row did not
 								 * have; NULL: it had all */
+
+	/*
+	 * Of an update that moves the key, which is a delete and an insert: the
+	 * row at its other end.  NULL: it did not move.
+	 */
+	const Datum *moved_values;
+	const bool *moved_nulls;
 
 	/*
 	 * Marks of values of the new row that cannot be had any more:
@@ -108,7 +120,12 @@ typedef struct CdcRow
 	uint64		seq;			/* in its transaction, from 1, counting the
 								 * messages of the feed */
 	bool		last;			/* known to be the last of these */
+	uint64		event;			/* in its transaction, without tombstones */
+	uint64		table_event;	/* the same, of this table only */
 } CdcRow;
+
+/* A null value that follows a delete, with its key. */
+#define CDC_OP_TOMBSTONE	'x'
 
 #define CDC_UNAVAILABLE "__cdc_sink_unavailable_value"
 
@@ -171,6 +188,9 @@ extern void cdc_encode_truncate(const CdcEncodeOptions *opts, CdcBuf *out,
 /* Appends a resolved message, e.g. {"resolved":"1.0000000000"}. */
 extern void cdc_encode_resolved(const CdcEncodeOptions *opts, CdcBuf *out,
 								CdcHlc resolved);
+
+/* Does a delete have a tombstone behind it? */
+extern bool cdc_encode_has_tombstones(const CdcEncodeOptions *opts);
 
 /*
  * Does a message hold what differs when the same change is encoded again

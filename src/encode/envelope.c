@@ -14,6 +14,7 @@
 
 #include "base/compat.h"
 #include "encode/datum.h"
+#include "encode/debezium.h"
 #include "encode/envelope.h"
 #include "encode/row_headers.h"
 #include "encode/json.h"
@@ -28,6 +29,7 @@ static const CdcEnvelopeOps *const envelopes[] = {
 	[CDC_ENVELOPE_ROW] = &cdc_envelope_row,
 	[CDC_ENVELOPE_KEY_ONLY] = &cdc_envelope_key_only,
 	[CDC_ENVELOPE_ENRICHED] = &cdc_envelope_enriched,
+	[CDC_ENVELOPE_DEBEZIUM] = &cdc_envelope_debezium,
 };
 
 /* ---- making an encoder ---- */
@@ -226,7 +228,7 @@ check_old_known(CdcRowEncoder *enc, const CdcRow *row)
 }
 
 static void
-append_headers(CdcRowEncoder *enc, CdcBuf *out, const CdcRow *row, CdcParts *parts)
+append_headers(CdcRowEncoder *enc, CdcBuf *out, const CdcRow *row)
 {
 	size_t		start = out->len;
 	const Datum *values = cdc_row_values(row);
@@ -241,7 +243,6 @@ append_headers(CdcRowEncoder *enc, CdcBuf *out, const CdcRow *row, CdcParts *par
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("headers in column %s of table %s are larger than %d bytes",
 						enc->opts.headers_column, enc->table_name, CDC_ROW_HEADERS_MAX)));
-	parts->headers_len = (uint32) (out->len - start);
 }
 
 void
@@ -258,7 +259,7 @@ cdc_encode_message(CdcRowEncoder *enc, CdcBuf *out, const CdcRow *row,
 		check_old_known(enc, row);
 
 	parts->key_len = CDC_LEN_NULL;
-	if (with_key)
+	if (with_key && likely(!enc->no_key))
 	{
 		if (unlikely(enc->ops->key != NULL))
 			enc->ops->key(enc, out, cdc_row_values(row), cdc_row_nulls(row));
@@ -276,9 +277,12 @@ cdc_encode_message(CdcRowEncoder *enc, CdcBuf *out, const CdcRow *row,
 		(uint32) (out->len - start) : CDC_LEN_NULL;
 	parts->last_at = enc->last_at > 0 ? (uint32) (enc->last_at - start) : 0;
 
-	parts->headers_len = 0;
+	start = out->len;
+	if (unlikely(enc->ops->headers != NULL))
+		enc->ops->headers(enc, out, row);
 	if (unlikely(enc->headers_att >= 0))
-		append_headers(enc, out, row, parts);
+		append_headers(enc, out, row);
+	parts->headers_len = (uint32) (out->len - start);
 }
 
 void
@@ -316,6 +320,12 @@ cdc_encode_truncate(const CdcEncodeOptions *opts, CdcBuf *out,
 	cdc_buf_append(out, text, len);
 	PUT("\"}");
 #undef PUT
+}
+
+bool
+cdc_encode_has_tombstones(const CdcEncodeOptions *opts)
+{
+	return opts->envelope == CDC_ENVELOPE_DEBEZIUM && opts->debezium->tombstones;
 }
 
 bool

@@ -46,6 +46,9 @@ typedef struct CdcEnvelopeOps
 	/* Appends the value; false: it is null. */
 	bool		(*value) (CdcRowEncoder *enc, CdcBuf *out, const CdcRow *row);
 
+	/* Appends headers of a message.  NULL: none. */
+	void		(*headers) (CdcRowEncoder *enc, CdcBuf *out, const CdcRow *row);
+
 	/* What opens and closes a resolved message around its stamp. */
 	const char *resolved_open;
 	const char *resolved_close;
@@ -63,6 +66,7 @@ struct CdcRowEncoder
 	CdcFields  *row;			/* members of the object; opened by row_open */
 	CdcText		row_open;
 	CdcText		topic;			/* , "topic": "…"  or empty */
+	bool		no_key;			/* messages have a null key */
 	bool		key_of_deleted; /* key is known of a deleted row */
 	const char *missing;		/* a column that the options need */
 	char	   *table_name;
@@ -79,6 +83,7 @@ extern const CdcEnvelopeOps cdc_envelope_bare;
 extern const CdcEnvelopeOps cdc_envelope_row;
 extern const CdcEnvelopeOps cdc_envelope_key_only;
 extern const CdcEnvelopeOps cdc_envelope_enriched;
+extern const CdcEnvelopeOps cdc_envelope_debezium;
 
 /* The row as an object, opened by "open" (kept), without the column of headers. */
 extern CdcFields *cdc_envelope_fields(CdcRowEncoder *enc, TupleDesc desc,

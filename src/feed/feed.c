@@ -313,6 +313,8 @@ cdc_feed_begin_row(CdcFeed *feed, ReorderBufferTXN *txn)
 	{
 		feed->touched = true;
 		feed->txn_rows = 0;
+		feed->txn_events = 0;
+		feed->txn_number++;
 		feed->txn_hlc = cdc_hlc_next(feed->queued_hlc,
 									 cdc_hlc_wall(cdc_compat_commit_time(txn)));
 	}

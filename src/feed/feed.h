@@ -111,6 +111,8 @@ typedef struct CdcFeed
 	/* The transaction being decoded. */
 	bool		touched;
 	uint64		txn_rows;
+	uint64		txn_events;		/* for envelopes that count them */
+	uint64		txn_number;		/* of transactions begun, repeats included */
 	CdcHlc		txn_hlc;
 	bool		end_at_commit;	/* goes ENDING when it is over */
 

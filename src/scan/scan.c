@@ -139,7 +139,6 @@ take_rows(CdcFeed *feed, size_t room)
 	CdcScan    *scan = feed->scan;
 	int			target = cdc_scan_item_target(feed, scan, scan->item);
 	CdcTopic   *topic;
-	bool		key_beside = cdc_sink_has_keys(feed->ops);
 
 	/* 'only' exports one snapshot and emits no events that could repeat it */
 	bool		filter = feed->options->initial_scan != CDC_SCAN_ONLY;
@@ -174,7 +173,7 @@ take_rows(CdcFeed *feed, size_t room)
 		batch = cdc_feed_open_batch(feed);
 		msg = cdc_batch_add(batch, topic);
 		msg->hlc = scan->t0;
-		if (key_beside && row.parts.key_len == CDC_LEN_NULL)
+		if (row.identity_is_key)
 		{
 			cdc_buf_append(&batch->buf, identity, row.identity_len);
 			row.parts.key_len = row.identity_len;

@@ -208,8 +208,8 @@ extern void cdc_scan_free(struct CdcFeed *feed);
 typedef struct CdcScanRow
 {
 	uint32		identity_len;
-	CdcParts	parts;			/* key_len: CDC_LEN_NULL where the sink has no
-								 * keys, or where the identity is the key */
+	bool		identity_is_key;	/* of a sink that has keys */
+	CdcParts	parts;
 } CdcScanRow;
 
 #define CDC_SCAN_MAGIC	0x63646373

@@ -305,6 +305,7 @@ make_encoder(ScanTable *table, TupleDesc desc, int natts,
 	const char *name = get_rel_name(table->target);
 
 	/* a query's result does not tell which columns may be null */
+	described.relid = table->relid;
 	described.desc = CreateTemplateTupleDesc(natts);
 	for (int i = 0; i < natts; i++)
 	{
@@ -317,6 +318,7 @@ make_encoder(ScanTable *table, TupleDesc desc, int natts,
 		if (attnum > 0)
 			att->attnotnull = TupleDescAttr(RelationGetDescr(rel), attnum - 1)->attnotnull;
 	}
+	described.keyless = cdc_table_is_keyless(rel);
 	relation_close(rel, NoLock);
 	described.nkeys = table->nkeys;
 	described.keyatts = keyatts;
@@ -328,7 +330,7 @@ make_encoder(ScanTable *table, TupleDesc desc, int natts,
 
 /* Appends a row to the message for the lane. */
 static void
-append_row(CdcRowEncoder *encoder, const CdcRow *row, bool with_key)
+append_row(CdcRowEncoder *encoder, const CdcRow *row, bool has_keys)
 {
 	size_t		head = message.len;
 	CdcScanRow	header = {0};
@@ -336,7 +338,9 @@ append_row(CdcRowEncoder *encoder, const CdcRow *row, bool with_key)
 	cdc_buf_append(&message, (char *) &header, sizeof(header));
 	cdc_encode_identity(encoder, &message, row->values, row->nulls);
 	header.identity_len = (uint32) (message.len - head - sizeof(header));
-	cdc_encode_message(encoder, &message, row, with_key, NULL, &header.parts);
+	header.identity_is_key = has_keys && cdc_encoder_key_is_identity(encoder);
+	cdc_encode_message(encoder, &message, row, has_keys && !header.identity_is_key,
+					   NULL, &header.parts);
 	memcpy(message.data + head, &header, sizeof(header));
 }
 
@@ -373,7 +377,6 @@ read_chunk(ScanTable *table, const ScanFeed *feed, const char *topic,
 	AttrNumber *keyatts = NULL;
 	Datum	   *values = NULL;
 	bool	   *nulls = NULL;
-	bool		with_key = false;
 	CdcRow		row = {.op = 'r', .updated = t0, .mvcc = t0};
 	MemoryContext row_cxt;
 	uint64		rows = 0;
@@ -405,7 +408,6 @@ read_chunk(ScanTable *table, const ScanFeed *feed, const char *topic,
 								   keyatts, topic, &feed->encode);
 			if (feed->encode.diff && table->item->known)
 				row.old_absent = cdc_scan_item_absent(table->item, desc);
-			with_key = feed->has_keys && !cdc_encoder_key_is_identity(encoder);
 			row.values = values = palloc(sizeof(Datum) * (desc->natts + 1));
 			row.nulls = nulls = palloc(sizeof(bool) * (desc->natts + 1));
 			if (feed->encode.diff && table->item->known)
@@ -422,7 +424,7 @@ read_chunk(ScanTable *table, const ScanFeed *feed, const char *topic,
 			heap_deform_tuple(SPI_tuptable->vals[i], desc, values, nulls);
 			if (feed->commit_times)
 				row.mvcc = commit_stamp(DatumGetTransactionId(values[desc->natts - 1]), t0);
-			append_row(encoder, &row, with_key);
+			append_row(encoder, &row, feed->has_keys);
 			MemoryContextSwitchTo(old);
 
 			if (!one_chunk && table->by_key && i == SPI_processed - 1)

@@ -210,9 +210,11 @@ make_encoder(CdcTable *table, Relation rel, TupleDesc listed, CdcSubscriber *sub
 		target = table->relid;
 		name = RelationGetRelationName(rel);
 	}
+	described.relid = table->relid;
 	described.desc = listed;
 	described.nkeys = table->nkeys;
 	described.keyatts = table->keyatts;
+	described.keyless = table->keyless;
 	described.topic = sub->topic->name;
 	described.schema = get_namespace_name(get_rel_namespace(target));
 	described.name = name;
@@ -265,6 +267,7 @@ build_entry(CdcTable *table, Relation rel)
 	table->desc = CreateTupleDescCopy(desc);
 	table->permanent = rel->rd_rel->relpersistence == RELPERSISTENCE_PERMANENT;
 	table->keyatts = cdc_table_key(rel, &table->nkeys, &table->identity);
+	table->keyless = cdc_table_is_keyless(rel);
 
 	table->toastable = palloc(sizeof(AttrNumber) * Max(desc->natts, 1));
 	table->ntoastable = 0;

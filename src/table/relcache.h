@@ -25,6 +25,10 @@ typedef struct CdcSubscriber
 	CdcRowEncoder *encoder;
 	const char *unfit;			/* why the feed cannot send its rows, NULL: it
 								 * can */
+
+	/* For envelopes that count: events of the table in the feed's transaction. */
+	uint64		txn_number;
+	uint64		txn_events;
 } CdcSubscriber;
 
 typedef struct CdcTable
@@ -44,6 +48,7 @@ typedef struct CdcTable
 	int			nkeys;
 	AttrNumber *keyatts;
 	CdcIdentity identity;
+	bool		keyless;		/* all columns are the key, for want of one */
 	int			ntoastable;		/* columns that can be stored out of line */
 	AttrNumber *toastable;
 	XLogRecPtr	unwatched_lsn;	/* transaction that wrote rows of it last while

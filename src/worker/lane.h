@@ -59,6 +59,22 @@ extern void lane_take_place(CdcFeed *feed);
 /* stream.c: what is decoded, from core's callbacks to the feeds. */
 extern void stream_init(void);
 
+/* Appends the message of a row for one feed. */
+extern void stream_append_row(CdcTable *table, CdcSubscriber *sub,
+							  ReorderBufferTXN *txn, CdcRow *row,
+							  const CdcBuf *identity);
+
+/*
+ * The same in Debezium's envelope, for a change as a whole.  moved: the key
+ * is another one; key_old, key_new: identities.  Unless complete, values that
+ * an update left alone are marked.  In a table without a key an update is one
+ * event, whatever it changes.
+ */
+extern void stream_append_debezium(CdcTable *table, CdcSubscriber *sub,
+								   ReorderBufferTXN *txn, const CdcRow *row,
+								   const CdcRow *gone, bool moved, bool complete,
+								   const CdcBuf *key_old, const CdcBuf *key_new);
+
 /*
  * The transaction at hand concerns a feed, also without a row for it; false:
  * the feed is over before it.  Runs: decoding callbacks.

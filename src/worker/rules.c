@@ -134,10 +134,9 @@ can_join(CdcFeed *feed, Oid relid, CdcTarget *target)
 							get_namespace_name(get_rel_namespace(relid)),
 							get_rel_name(relid));
 	target->columns = cdc_rules_columns(feed->rules, relid);
-	target->topic = cdc_target_topic(get_rel_name(relid), target->name,
+	target->topic = cdc_target_topic(relid, target->name,
 									 cdc_uri_param(uri, "topic_prefix"),
-									 cdc_uri_param(uri, "topic_name"),
-									 feed->options->full_table_name,
+									 cdc_uri_param(uri, "topic_name"), feed->options,
 									 feed->ops->sanitises_topics);
 	for (int i = 0; why == NULL && known < 0 && i < feed->def->ntargets; i++)
 	{

@@ -219,10 +219,9 @@ begin_row(CdcTable *table, CdcSubscriber *sub, ReorderBufferTXN *txn,
 	return true;
 }
 
-/* Appends one message. */
-static void
-append_row(CdcTable *table, CdcSubscriber *sub, ReorderBufferTXN *txn,
-		   CdcRow *row, const CdcBuf *identity)
+void
+stream_append_row(CdcTable *table, CdcSubscriber *sub, ReorderBufferTXN *txn,
+				  CdcRow *row, const CdcBuf *identity)
 {
 	if (!begin_row(table, sub, txn, row, identity))
 		return;
@@ -406,18 +405,21 @@ watched_change(CdcTable *table, ReorderBufferTXN *txn, Relation rel,
 			stop_before(feed);
 			continue;
 		}
-		if (newtuple == NULL)
-			append_row(table, sub, txn, &gone, &key_old);
+		if (unlikely(feed->encode.envelope == CDC_ENVELOPE_DEBEZIUM))
+			stream_append_debezium(table, sub, txn, &row, &gone, key_moved, complete,
+								   &key_old, &key_new);
+		else if (newtuple == NULL)
+			stream_append_row(table, sub, txn, &gone, &key_old);
 		else
 		{
 			if (key_moved)
-				append_row(table, sub, txn, &gone, &key_old);
+				stream_append_row(table, sub, txn, &gone, &key_old);
 
 			/* waiting for room may have detached it */
 			if (!cdc_feed_takes(feed, txn))
 				continue;
 			if (complete)
-				append_row(table, sub, txn, &row, &key_new);
+				stream_append_row(table, sub, txn, &row, &key_new);
 			else
 				append_deferred(sub, txn, table, &row, &key_new);
 		}

@@ -30,9 +30,9 @@ core()
 rule "replication/ headers only in wal/, where its changes are worked on and where the plugin is wired" \
 	"$(core 'replication/' | grep -vE '^src/(wal/|table/|feed/|worker/stream\.c|base/compat|cdc_sink\.c)' || true)"
 rule "executor/spi.h only in catalog/ and scan/" "$(core 'executor/spi\.h' | grep -vE '^src/(catalog|scan)/' || true)"
-rule "sink/ and encode/ do not know core's access, catalog, executor (but encode/datum, encode/expr, encode/connect; encode.h a row type and positions)" \
+rule "sink/ and encode/ do not know core's access, catalog, executor (but encode/datum, encode/expr, encode/connect, encode/debezium_*; encode.h a row type and positions)" \
 	"$(core '(access|catalog|executor)/' | grep -E '^src/(sink|encode)/' \
-		| grep -vE '^src/encode/(datum|expr|connect)\.|^src/encode/(encode|connect)\.h:.*"access/(tupdesc|xlogdefs)\.h"' || true)"
+		| grep -vE '^src/encode/(datum|expr|connect|debezium_(type|value|default))\.|^src/encode/(encode|connect)\.h:.*"access/(tupdesc|xlogdefs)\.h"' || true)"
 
 # No include upwards: base 0; catalog encode sink parser 1; table wal 2; feed scan 3; worker 4; api 5.
 # Batches are what sinks are handed: of feed/, on the sinks' floor.

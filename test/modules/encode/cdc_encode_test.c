@@ -51,7 +51,7 @@ make_encoder(TupleDesc desc, ArrayType *key, const char *topic,
 	bool	   *nulls;
 	int			nkeys;
 	AttrNumber *atts;
-	CdcEncodeTable table;
+	CdcEncodeTable table = {0};
 
 	deconstruct_array(key, TEXTOID, -1, false, TYPALIGN_INT, &names, &nulls, &nkeys);
 	atts = palloc(sizeof(AttrNumber) * (nkeys + 1));
