@@ -84,6 +84,20 @@ cdc_feed_alter(CdcFeed *feed, const CdcDefinition *def, XLogRecPtr lsn, int64 wa
 	if (def->version <= feed->def->version)
 		return false;			/* a replay: in force already */
 
+	if (feed->next_def != NULL && feed->next_lsn == lsn)
+	{
+		/* two in one transaction: the later one has it all */
+		if (def->version > feed->next_def->version)
+		{
+			old = MemoryContextSwitchTo(feed->cxt);
+			feed->next_def = cdc_definition_copy(def);
+			MemoryContextSwitchTo(old);
+		}
+		if (cdc_definition_scans(def) &&
+			cdc_hlc_cmp(feed->next_hlc, feed->queued_hlc) == 0)
+			feed->next_hlc = cdc_hlc_next(feed->queued_hlc, wall);
+		return false;
+	}
 	if (feed->mode == CDC_FEED_ACTIVE)
 	{
 		if (lsn < feed->queued_lsn)

@@ -730,7 +730,8 @@ cdc_feed_disconnect(CdcFeed *feed)
 		cdc_batch_unref(batch);
 	}
 	feed->open = NULL;
-	feed->next_def = NULL;		/* is met again, behind what is lost here */
+	if (feed->next_def != NULL && feed->acked_lsn < feed->next_lsn)
+		feed->next_def = NULL;	/* is met again, behind what is lost here */
 	feed->queued_bytes = 0;
 	feed->resolved_pending = false;
 	go_back(feed);

@@ -172,12 +172,13 @@ stop_feed(CdcFeed *feed)
 			cp.version = feed->next_def->version;
 			cp.scan_done = !cdc_definition_scans(feed->next_def);
 		}
-		if (cdc_hlc_cmp(cp.hlc, cp.high_water) > 0)
+		if (cp.scan_done && cdc_hlc_cmp(cp.hlc, cp.high_water) > 0)
 			cp.high_water = cp.hlc;
 		cdc_checkpoint_write(&cp);
 		cdc_feed_store_shapes(feed, limit);
 		cdc_feed_store_members(feed, limit);
 	}
+	feed->next_def = NULL;		/* is in the row, or behind it */
 	cdc_feed_disconnect(feed);
 	cdc_scan_free(feed);
 	feed->durable = cp;

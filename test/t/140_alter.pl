@@ -135,6 +135,18 @@ like(shown($dir, 'a'), qr/\[5\]:two$/, 'two ALTERs: a goes on');
 unlike(shown($dir, 'b'), qr/two/, 'b does not');
 like(shown($dir, 'c'), qr/\[5\]:two$/, 'c is back');
 
+run(qq{
+	BEGIN;
+	INSERT INTO a SELECT i, 'one txn' FROM generate_series(100, 300) i;
+	SELECT changefeed_alter($job, add => '{b}');
+	SELECT changefeed_alter($job, drop => '{c}');
+	COMMIT;
+	INSERT INTO b VALUES (6005, 'one txn'); INSERT INTO c VALUES (6, 'one txn')});
+wait_feed($node, $job);
+like(shown($dir, 'b'), qr/one txn/, 'two in one transaction: the first counts');
+unlike(shown($dir, 'c'), qr/one txn/, 'and the second');
+run("SELECT changefeed_alter($job, add => '{c}', drop => '{b}')");
+
 my ($dir2, $uri2) = file_dir($node);
 run(qq{
 	INSERT INTO a VALUES (6, 'old sink');
