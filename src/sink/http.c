@@ -32,7 +32,8 @@
 #define MAX_EVENTS			64
 #define MAX_ROUNDS			8		/* before the lane gets its turn again */
 #define DRAIN_MS			3000	/* for the last answers of a closed engine */
-#define WILL_AGAIN_MS		300		/* to the second reading of its last will */
+#define WILL_MS				2000	/* and then for its last will, ... */
+#define WILL_AGAIN_MS		300		/* which is read twice */
 
 int64
 cdc_http_now_ms(void)
@@ -502,14 +503,13 @@ perform_until(CdcHttp *http, int64 end)
 /*
  * What the server has in full it may still carry out when the connection is
  * gone, and a successor must not be overtaken by that: such requests get a
- * little time for their answers, and so do last wills.  All others are broken
- * off first.
+ * little time for their answers.  All others are broken off first, and last
+ * wills are carried out in the end.
  */
 static void
 drain(CdcHttp *http)
 {
-	int64		end = cdc_http_now_ms() + DRAIN_MS;
-	bool		broken_off = false;
+	int64		now = cdc_http_now_ms();
 	bool		wills = false;
 	dlist_iter	iter;
 
@@ -518,32 +518,30 @@ drain(CdcHttp *http)
 		CdcHttpCall *call = dlist_container(CdcHttpCall, node, iter.cur);
 
 		wills |= call->last_will;
-		if (!call->last_will &&
-			(call->nslices == 0 || call->slice < call->nslices))
-		{
-			broken_off |= call->nslices > 0;
+		if (call->last_will || call->nslices == 0 || call->slice < call->nslices)
 			(void) curl_multi_remove_handle(http->multi, call->easy);
-		}
 	}
+	perform_until(http, now + DRAIN_MS);
 
 	/*
-	 * A server that was still busy with what was broken off may have undone
-	 * what it was willed, or failed: it is told again.
+	 * A server that was still busy with what was broken off may undo what it
+	 * is willed, or fail: it is told twice.
 	 */
-	perform_until(http, end);
-	if (!wills || !broken_off)
-		return;
-	pause_ms(WILL_AGAIN_MS);
-	dlist_foreach(iter, &http->calls)
+	for (int i = 0; wills && i < 2; i++)
 	{
-		CdcHttpCall *call = dlist_container(CdcHttpCall, node, iter.cur);
+		if (i > 0)
+			pause_ms(WILL_AGAIN_MS);
+		dlist_foreach(iter, &http->calls)
+		{
+			CdcHttpCall *call = dlist_container(CdcHttpCall, node, iter.cur);
 
-		if (!call->last_will)
-			continue;
-		(void) curl_multi_remove_handle(http->multi, call->easy);
-		(void) curl_multi_add_handle(http->multi, call->easy);
+			if (!call->last_will)
+				continue;
+			(void) curl_multi_remove_handle(http->multi, call->easy);
+			(void) curl_multi_add_handle(http->multi, call->easy);
+		}
+		perform_until(http, now + DRAIN_MS + WILL_MS);
 	}
-	perform_until(http, end);
 }
 
 static void *

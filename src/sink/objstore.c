@@ -35,6 +35,9 @@
 /* No part is larger than this unless a file needs too many of them. */
 #define PREFERRED_PART		(8 * 1024 * 1024)
 
+/* No file up to this size goes in parts unless memory is short. */
+#define WHOLE_OBJECT		(16 * 1024 * 1024)
+
 /* The lower bits of a session tell the writer, the upper ones milliseconds. */
 #define SESSION_WRITER_BITS	22
 #define SESSION_WRITER_MASK	((UINT64CONST(1) << SESSION_WRITER_BITS) - 1)
@@ -119,6 +122,10 @@ choose_part_size(const CdcObjTransport *transport, int64 file_size)
 	uint64		size = Min(limit / 4, PREFERRED_PART);
 
 	if (transport->part_min == 0 || transport->part_min > limit / 2)
+		return 0;
+
+	/* what fits in one request needs no more, as long as two fit in memory */
+	if (file_size <= limit / 2 && file_size <= WHOLE_OBJECT)
 		return 0;
 	if (size < (uint64) file_size / transport->max_parts + 1)
 		size = Min((uint64) file_size / transport->max_parts + 1, limit / 2);

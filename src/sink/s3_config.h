@@ -28,6 +28,7 @@ typedef struct CdcS3Config
 	char	   *enc_mode;		/* these three: NULL: none */
 	char	   *kms_id;
 	char	   *storage_class;
+	bool		sign_bodies;
 	char	   *ca;				/* PEM; NULL: the system's authorities */
 	bool		insecure;		/* any certificate will do */
 } CdcS3Config;

@@ -77,7 +77,7 @@ cdc_s3_start(CdcHttp *http, const CdcS3Config *config, const CdcAwsKey *key,
 	}
 	if (request->creates || request->nslices > 0)
 		r.content_type = "application/octet-stream";
-	r.sign_body = !config->https && len <= MAX_SIGNED_BODY;
+	r.sign_body = config->sign_bodies && len <= MAX_SIGNED_BODY;
 	r.http.slices = request->slices;
 	r.http.nslices = request->nslices;
 	r.http.last_will = request->last_will;

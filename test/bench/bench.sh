@@ -21,4 +21,4 @@ set -a
 . "$CDC_ENV_FILE"
 set +a
 mkdir -p "$CDC_ROOT/tmp/bench"
-"$python" "$CDC_ROOT/test/bench/bench.py" --out "$CDC_ROOT/tmp/bench" "$@"
+"$python" "$CDC_ROOT/test/bench/${BENCH:-bench}.py" --out "$CDC_ROOT/tmp/bench" "$@"

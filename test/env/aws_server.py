@@ -117,6 +117,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.refuse(403, "AccessDenied", "There were headers present in the request which were not signed.")
         path, _, query = self.path.partition("?")
         body_hash = hashlib.sha256(body).hexdigest()
+        if service == "s3" and headers.get("x-amz-content-sha256") == "UNSIGNED-PAYLOAD":
+            body_hash = "UNSIGNED-PAYLOAD"
         if sign(key["secret"], headers, signed, self.command, path, query, body_hash, scope, date) != fields["Signature"]:
             self.refuse(403, "SignatureDoesNotMatch",
                         "The request signature we calculated does not match the signature you provided.")

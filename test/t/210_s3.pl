@@ -147,6 +147,17 @@ like(($node->psql('postgres', "SELECT changefeed_create('{t}', '" . $s3->uri('te
 	is(scalar(file_messages($s3->dir('test/host'))), 400, 'virtual-host style: all rows');
 }
 
+# a body is signed where somebody could come in between, or when asked for
+$s3->start_proxy;
+for my $case ([ 'UNSIGNED-PAYLOAD', {} ], [ '[0-9a-f]{64}', { AWS_SKIP_CHECKSUM => 'false' } ])
+{
+	my ($like, $param) = @$case;
+	my $id = create('t', $s3->uri('test/body', %$param), "initial_scan = 'only'");
+	ok(wait_status($node, $id, 'succeeded'), 'body signed or not: a scan');
+	my ($head) = grep { m{^PUT /test/body/20} } reverse $s3->heads;
+	like($head, qr/^x-amz-content-sha256: $like\r?$/mi, 'body signed or not: as it should be');
+}
+
 # TLS, where the body is not signed
 {
 	my $tls = start_s3('tls', 'safe');
@@ -161,18 +172,17 @@ like(($node->psql('postgres', "SELECT changefeed_create('{t}', '" . $s3->uri('te
 my @odd = ('we ird/..%2F', "q'uo\"te", '+&?=#;,$@:!*()[]{}|\\^`~<>', "\x{c3}\x{a4}\x{e6}\x{97}\x{a5}", '.', 'a-b-1.ndjson', 'L' x 63);
 my $ident = join ', ', map { s/"/""/g; "\"$_\"" } my @copy = @odd;
 sql("CREATE TABLE $_ (id int PRIMARY KEY); INSERT INTO $_ VALUES (1)") for split /, (?=")/, $ident;
-$job = create($ident, $s3->uri('test/odd%20+%25/ü&', topic_prefix => 'p /'), "initial_scan = 'only'");
+$job = create($ident, $s3->uri('test/odd%20+%25/ü&', topic_prefix => 'p /', AWS_SKIP_CHECKSUM => 'false'), "initial_scan = 'only'");
 ok(wait_status($node, $job, 'succeeded'), 'tables with odd names');
 is(scalar(objects('test/odd +%')), scalar(@odd), 'one object for each table');
 
 # ---- bad days -------------------------------------------------------------
 
-$s3->start_proxy;
 load_setup($node);
 load_fill($node, 300);
 my $oracle = oracle_make($node);
 my $path = 'test/load';
-$job = create('acc, ord, doc', $s3->uri($path), "updated, resolved = '100ms', min_checkpoint_frequency = '50ms'");
+$job = create('acc, ord, doc', $s3->uri($path, AWS_SKIP_CHECKSUM => 'false'), "updated, resolved = '100ms', min_checkpoint_frequency = '50ms'");
 wait_feed($node, $job);
 my $load = load_start($node, 300, rate => 150);
 

@@ -242,7 +242,7 @@ ok(poll_until(sub { uploads() == 2 }, 'no upload', 10), 'no upload is left');
 	my $id = create("$uri?file_size=30MB", "updated, min_checkpoint_frequency = '1h'");
 	wait_status($node, $id, 'running');
 	sql("UPDATE big SET v = v + 1, pad = pad_of(id, v)") for 1 .. 4;
-	ok(poll_until(sub { `find '$dir' -name '*.ndjson' | wc -l` >= 1 }, 'a file', 60), 'file: it comes at file_size');
+	ok(poll_until(sub { `find '$dir' -name '*.ndjson' -size +28M | wc -l` >= 1 }, 'a file', 60), 'file: it comes at file_size');
 	kill_worker($node, 'lane', 'KILL');
 	usleep(200_000);
 	wait_up($node);

@@ -119,7 +119,7 @@ sub refused
 
 sub exported
 {
-	my ($path, $name, %param) = @_;
+	my ($path, $name, %param) = (@_, AWS_SKIP_CHECKSUM => 'false');
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
 	my $job = create_feed($node,
 		"CREATE CHANGEFEED FOR TABLE t INTO '" . $s3->uri("test/$path", %param) . "' WITH initial_scan = 'only'");

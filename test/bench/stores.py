@@ -1,0 +1,309 @@
+#!/usr/bin/env python3
+"""Throughput into an S3 server and a webhook against plain clients that send
+as much to the same server, in turn, and memory with large files.
+
+Sizes come from the environment, see README.md.
+"""
+
+import argparse
+import concurrent.futures
+import datetime
+import hashlib
+import hmac
+import http.client
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.parse
+
+import psycopg
+
+
+def size(name, default):
+    return int(os.environ.get(name, default))
+
+
+SIZE_MB = size("SIZE_MB", 512)
+BIG_MB = size("BIG_MB", 1024)
+ROWS = size("ROWS", 300_000)
+REPEATS = size("REPEATS", 3)
+PARALLEL = size("PARALLEL", 8)
+PARTS = os.environ.get("PARTS", "s3 large webhook").split()
+DSN = os.environ["CDC_DSN"]
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+db = psycopg.connect(DSN, autocommit=True)
+
+
+def sql(text, *args):
+    cur = db.execute(text, args or None)
+    return cur.fetchall() if cur.description else None
+
+
+def one(text, *args):
+    return sql(text, *args)[0][0]
+
+
+def note(text):
+    print("-- " + text, file=sys.stderr, flush=True)
+
+
+class Peak(threading.Thread):
+    """Peak of the lane's own memory."""
+
+    def __init__(self):
+        super().__init__(daemon=True)
+        self.over, self.kb = threading.Event(), 0
+        self.conn = psycopg.connect(DSN, autocommit=True)
+        self.start()
+
+    def run(self):
+        while not self.over.wait(0.05):
+            for (pid,) in self.conn.execute(
+                    "SELECT pid FROM pg_stat_activity WHERE backend_type = 'cdc_sink lane'").fetchall():
+                try:
+                    with open(f"/proc/{pid}/status", encoding="ascii") as f:
+                        found = [line for line in f if line.startswith("RssAnon")]
+                except OSError:
+                    continue
+                if found:
+                    self.kb = max(self.kb, int(found[0].split()[1]))
+
+    def finish(self):
+        self.over.set()
+        self.join()
+        self.conn.close()
+        return round(self.kb / 1024, 1)
+
+
+def wait_status(job, status):
+    end = time.time() + 600
+    while time.time() < end:
+        if one("SELECT status FROM changefeed_jobs WHERE job_id = %s::bigint", job) == status:
+            return
+        time.sleep(0.02)
+    raise SystemExit(f"job {job} did not become {status}")
+
+
+def paused_feed(table, uri, options):
+    job = one("SELECT changefeed_sql(%s)",
+              f"CREATE CHANGEFEED FOR TABLE {table} INTO '{uri}' WITH initial_scan='no', updated, {options}")
+    sql("SELECT changefeed_pause(%s::bigint)", job)
+    wait_status(job, "paused")
+    return job
+
+
+def run_feed(job):
+    """Seconds from resume to the last acknowledgement."""
+    peak = Peak()
+    start = time.monotonic()
+    sql("SELECT changefeed_resume(%s::bigint)", job)
+    if not one("SELECT changefeed_wait(%s::bigint, timeout => '900 s')", job):
+        raise SystemExit(f"job {job} is too slow")
+    took = time.monotonic() - start
+    sql("SELECT changefeed_cancel(%s::bigint)", job)
+    wait_status(job, "canceled")
+    return took, peak.finish()
+
+
+# ----------------------------------------------------------------------- S3
+
+ENDPOINT = os.environ.get("CDC_S3_ENDPOINT", "")
+HOST = ENDPOINT.split("//")[-1]
+KEY, SECRET = os.environ.get("CDC_S3_KEY", ""), os.environ.get("CDC_S3_SECRET", "")
+BUCKET = os.environ.get("CDC_S3_BUCKET", "")
+
+
+def s3(conn, method, path, query="", body=b""):
+    date = datetime.datetime.now(datetime.timezone.utc).strftime("%Y%m%dT%H%M%SZ")
+    scope = f"{date[:8]}/us-east-1/s3/aws4_request"
+    body_hash = hashlib.sha256(body).hexdigest()
+    headers = {"host": HOST, "x-amz-content-sha256": body_hash, "x-amz-date": date}
+    canonical = "\n".join([method, urllib.parse.quote(path), query]
+                          + [f"{k}:{v}" for k, v in sorted(headers.items())]
+                          + ["", ";".join(sorted(headers)), body_hash])
+    text = "\n".join(["AWS4-HMAC-SHA256", date, scope, hashlib.sha256(canonical.encode()).hexdigest()])
+    key = ("AWS4" + SECRET).encode()
+    for piece in scope.split("/"):
+        key = hmac.new(key, piece.encode(), hashlib.sha256).digest()
+    signature = hmac.new(key, text.encode(), hashlib.sha256).hexdigest()
+    headers["authorization"] = (f"AWS4-HMAC-SHA256 Credential={KEY}/{scope},"
+                                f"SignedHeaders={';'.join(sorted(headers))},Signature={signature}")
+    conn.request(method, urllib.parse.quote(path) + ("?" + query if query else ""), body, headers)
+    answer = conn.getresponse()
+    data = answer.read()
+    if answer.status >= 300:
+        raise SystemExit(f"{method} {path}: {answer.status} {data[:300]}")
+    return data.decode()
+
+
+def s3_list(prefix):
+    conn = http.client.HTTPConnection(HOST)
+    found, token = [], ""
+    while True:
+        query = {"list-type": "2", "prefix": prefix}
+        if token:
+            query["continuation-token"] = token
+        text = s3(conn, "GET", f"/{BUCKET}", urllib.parse.urlencode(sorted(query.items()), quote_via=urllib.parse.quote))
+        for piece in text.split("<Contents>")[1:]:
+            found.append((piece.split("<Key>")[1].split("<")[0], int(piece.split("<Size>")[1].split("<")[0])))
+        if "<IsTruncated>true" not in text:
+            return found
+        token = text.split("<NextContinuationToken>")[1].split("<")[0]
+
+
+def s3_remove(prefix):
+    conn = http.client.HTTPConnection(HOST)
+    for key, _ in s3_list(prefix):
+        s3(conn, "DELETE", f"/{BUCKET}/{key}")
+
+
+def plain_puts(sizes, prefix, data):
+    """Seconds for as many objects of these sizes, so many at a time."""
+    local = threading.local()
+
+    def put(job):
+        number, length = job
+        if not hasattr(local, "conn"):
+            local.conn = http.client.HTTPConnection(HOST)
+        s3(local.conn, "PUT", f"/{BUCKET}/{prefix}/{number:06d}", body=data[:length])
+
+    start = time.monotonic()
+    with concurrent.futures.ThreadPoolExecutor(PARALLEL) as pool:
+        list(pool.map(put, enumerate(sizes)))
+    return time.monotonic() - start
+
+
+def s3_uri(path, **params):
+    params = {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_ENDPOINT": ENDPOINT, **params}
+    if os.environ.get("SKIP_CHECKSUM"):
+        params["AWS_SKIP_CHECKSUM"] = "true"
+    return f"s3://{BUCKET}/{path}?" + urllib.parse.urlencode(params)
+
+
+def wide_table(name, megabytes):
+    """About 2 kB a row that do not compress, 100 rows a transaction."""
+    sql(f"CREATE TABLE {name} (id bigint PRIMARY KEY, b text)")
+    sql(f"ALTER TABLE {name} ALTER b SET STORAGE PLAIN")
+    sql(f"""CREATE PROCEDURE {name}_fill(n bigint) LANGUAGE plpgsql AS $$
+            DECLARE text_of text := (SELECT string_agg(md5(i::text), '') FROM generate_series(1, 60) i);
+            BEGIN
+                FOR t IN 0 .. n / 100 - 1 LOOP
+                    INSERT INTO {name} SELECT t * 100 + i, md5((t * 100 + i)::text) || text_of
+                      FROM generate_series(1, 100) i;
+                    COMMIT;
+                END LOOP;
+            END $$""")
+    return megabytes * 1_000_000 // 2050
+
+
+def bench_s3():
+    rows = wide_table("wide", SIZE_MB)
+    feeds = [paused_feed("wide", s3_uri(f"feed{i}"), "min_checkpoint_frequency='500ms'") for i in range(REPEATS)]
+    note(f"s3: {rows} rows")
+    sql("CALL wide_fill(%s::bigint)", rows)
+    sql("CHECKPOINT")
+    result = {"ours": [], "plain": [], "peak_mb": []}
+    data = os.urandom(40_000_000)
+    for i, job in enumerate(feeds):
+        took, peak = run_feed(job)
+        sizes = [s for _, s in s3_list(f"feed{i}/")]
+        total = sum(sizes) / 1e6
+        s3_remove(f"feed{i}/")
+        result["ours"].append(total / took)
+        result["peak_mb"].append(peak)
+        result["objects"] = len(sizes)
+        took = plain_puts(sizes, f"plain{i}", data)
+        s3_remove(f"plain{i}/")
+        result["plain"].append(total / took)
+        note(f"s3: {total:.0f} MB in {len(sizes)} objects, ours {result['ours'][-1]:.0f} MB/s, "
+             f"plain {result['plain'][-1]:.0f} MB/s, peak {peak} MB")
+    sql("DROP TABLE wide")
+    result["ratio"] = statistics.median(result["ours"]) / statistics.median(result["plain"])
+    return result
+
+
+def bench_large():
+    rows = wide_table("large", BIG_MB)
+    job = paused_feed("large", s3_uri("large", file_size="256MB"), "min_checkpoint_frequency='1m'")
+    gz = paused_feed("large", s3_uri("largegz", file_size="256MB"),
+                     "min_checkpoint_frequency='1m', compression='zstd'")
+    note(f"large: {rows} rows")
+    sql("CALL large_fill(%s::bigint)", rows)
+    result = {}
+    for name, feed in (("large", job), ("largegz", gz)):
+        took, peak = run_feed(feed)
+        sizes = [s for _, s in s3_list(name + "/")]
+        result[name] = {"peak_mb": peak, "largest_mb": max(sizes) / 1e6, "objects": len(sizes), "seconds": took}
+        note(f"{name}: largest object {max(sizes) / 1e6:.0f} MB, peak of the lane {peak} MB, {took:.0f} s")
+        s3_remove(name + "/")
+    sql("DROP TABLE large")
+    return result
+
+
+# ------------------------------------------------------------------ webhook
+
+def bench_webhook():
+    folder = tempfile.mkdtemp()
+    os.makedirs(f"{folder}/bodies")
+    subprocess.run([sys.executable, f"{HERE}/../env/webhook_server.py", "init", folder], check=True)
+    server = subprocess.Popen([sys.executable, f"{HERE}/webhook_sink.py", folder])
+    try:
+        while not os.path.exists(f"{folder}/port"):
+            time.sleep(0.05)
+        with open(f"{folder}/port", encoding="ascii") as f:
+            port = f.read()
+        import base64
+        with open(f"{folder}/ca.pem", "rb") as f:
+            ca = urllib.parse.quote(base64.b64encode(f.read()).decode())
+        sql("CREATE TABLE hook (id bigint PRIMARY KEY, a int, b text, c timestamptz)")
+        options = "webhook_sink_config='{\"Flush\": {\"Messages\": 100, \"Frequency\": \"1s\"}}'"
+        feeds = [paused_feed("hook", f"webhook-https://127.0.0.1:{port}/{i}?ca_cert={ca}", options)
+                 for i in range(REPEATS + 1)]
+        note(f"webhook: {ROWS} rows")
+        sql("INSERT INTO hook SELECT i, mod(i, 1000), repeat(md5(i::text), 3), now() FROM generate_series(1, %s::bigint) i",
+            ROWS)
+        sql("CHECKPOINT")
+        open(f"{folder}/record", "w", encoding="ascii").close()
+        run_feed(feeds[0])              # what it sends is what the client sends
+        os.unlink(f"{folder}/record")
+        names = sorted(os.listdir(f"{folder}/bodies"))
+        with open(f"{folder}/curl", "w", encoding="ascii") as f:
+            f.write("\nnext\n".join(
+                f'url = "https://127.0.0.1:{port}/plain"\ndata-binary = "@{folder}/bodies/{name}"\n'
+                f'header = "Content-Type: application/json"\nheader = "Expect:"\n'
+                f'cacert = "{folder}/ca.pem"\nsilent\noutput = "/dev/null"' for name in names))
+        result = {"ours": [], "plain": [], "requests": len(names)}
+        for job in feeds[1:]:
+            took, _ = run_feed(job)
+            result["ours"].append(ROWS / took)
+            start = time.monotonic()
+            subprocess.run(["curl", "--parallel", "--parallel-max", "16", "-s", "-K", f"{folder}/curl"],
+                           check=True, stdout=subprocess.DEVNULL)
+            result["plain"].append(ROWS / (time.monotonic() - start))
+            note(f"webhook: {len(names)} requests, ours {result['ours'][-1]:.0f} rows/s, "
+                 f"plain {result['plain'][-1]:.0f} rows/s")
+    finally:
+        server.kill()
+        server.wait()
+    sql("DROP TABLE hook")
+    result["ratio"] = statistics.median(result["ours"]) / statistics.median(result["plain"])
+    return result
+
+
+parser = argparse.ArgumentParser()
+parser.add_argument("--out", default=".")
+args = parser.parse_args()
+sql("CREATE EXTENSION IF NOT EXISTS cdc_sink")
+results = {"at": datetime.datetime.now().isoformat(timespec="seconds"), "load": os.getloadavg()}
+for part in PARTS:
+    results[part] = {"s3": bench_s3, "large": bench_large, "webhook": bench_webhook}[part]()
+name = os.path.join(args.out, "stores-" + results["at"].replace(":", "") + ".json")
+with open(name, "w", encoding="utf-8") as out:
+    json.dump(results, out, indent=1)
+print(json.dumps(results, indent=1))
