@@ -219,12 +219,15 @@ use_parameters(AzureConfig *azure, const CdcUri *uri, const char *authority)
 	}
 }
 
-static void
-azure_check_access(const CdcUri *uri)
+static const char *
+azure_forbidden(const CdcUri *uri, const char **hint)
 {
-	cdc_store_check_plain(cdc_store_param(uri, "AZURE_ENDPOINT"));
-	cdc_store_check_plain(cdc_store_param(uri, "AZURE_AUTHORITY_HOST"));
-	cdc_store_check_implicit(uri, "AZURE_ACCOUNT_KEY");
+	const char *why;
+
+	if ((why = cdc_store_forbids_plain(cdc_store_param(uri, "AZURE_ENDPOINT"), hint)) != NULL ||
+		(why = cdc_store_forbids_plain(cdc_store_param(uri, "AZURE_AUTHORITY_HOST"), hint)) != NULL)
+		return why;
+	return cdc_store_forbids_implicit(uri, hint);
 }
 
 static CdcStoreConfig *
@@ -489,7 +492,7 @@ azure_explain(const CdcHttpReply *reply, char *code, size_t code_size,
 const CdcStoreDialect cdc_store_azure = {
 	.schemes = schemes,
 	.params = params,
-	.check_access = azure_check_access,
+	.forbidden = azure_forbidden,
 	.config = azure_config,
 	.draft = azure_draft,
 	.was_there = azure_was_there,

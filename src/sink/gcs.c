@@ -219,19 +219,22 @@ check_bucket(const char *bucket)
 		FAIL(errmsg("invalid name of a bucket: \"%.64s\"", bucket));
 }
 
-static void
-gcs_check_access(const CdcUri *uri)
+static const char *
+gcs_forbidden(const CdcUri *uri, const char **hint)
 {
+	const char *why;
 	char	   *json;
 	char		token_url[512];
 	int			len;
 
-	cdc_store_check_plain(cdc_store_param(uri, "GCS_ENDPOINT"));
-	cdc_store_check_plain(cdc_store_param(uri, "GCS_IAM_ENDPOINT"));
-	cdc_store_check_implicit(uri, "CREDENTIALS");
+	if ((why = cdc_store_forbids_plain(cdc_store_param(uri, "GCS_ENDPOINT"), hint)) != NULL ||
+		(why = cdc_store_forbids_plain(cdc_store_param(uri, "GCS_IAM_ENDPOINT"), hint)) != NULL ||
+		(why = cdc_store_forbids_implicit(uri, hint)) != NULL)
+		return why;
 	json = cdc_uri_base64(uri, "CREDENTIALS", &len);
-	if (json != NULL && cdc_json_pick(json, "token_uri", token_url, sizeof(token_url)))
-		cdc_store_check_plain(token_url);
+	if (json == NULL || !cdc_json_pick(json, "token_uri", token_url, sizeof(token_url)))
+		return NULL;
+	return cdc_store_forbids_plain(token_url, hint);
 }
 
 static CdcStoreConfig *
@@ -470,7 +473,7 @@ gcs_explain(const CdcHttpReply *reply, char *code, size_t code_size,
 const CdcStoreDialect cdc_store_gcs = {
 	.schemes = schemes,
 	.params = params,
-	.check_access = gcs_check_access,
+	.forbidden = gcs_forbidden,
 	.config = gcs_config,
 	.draft = gcs_draft,
 	.was_there = gcs_was_there,

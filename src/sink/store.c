@@ -14,6 +14,7 @@
  */
 #include "postgres.h"
 
+#include "miscadmin.h"
 #include "sink/store.h"
 #include "sink/token.h"
 #include "utils/memutils.h"
@@ -77,14 +78,28 @@ read_config(const CdcUri *uri)
 	return config;
 }
 
+static const char *
+store_forbidden(const CdcUri *uri)
+{
+	const char *hint;
+
+	return find_dialect(uri)->forbidden(uri, &hint);
+}
+
 static void
 store_check(const CdcUri *uri, const CdcOptions *options)
 {
+	const char *hint;
+	const char *why = find_dialect(uri)->forbidden(uri, &hint);
 	CdcObjParams parsed;
 	size_t		old = strlen(PREFIX_OLD);
 	const char *web = "";
 
-	find_dialect(uri)->check_access(uri);
+	if (why != NULL && !superuser())
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("%s", why),
+				 errhint("%s", hint)));
 	cdc_store_wipe(read_config(uri));
 	cdc_objstore_params(uri, options, &parsed);
 	if (strncmp(uri->scheme, PREFIX_OLD, old) != 0)
@@ -252,6 +267,7 @@ store_probe(const CdcSinkConfig *config, int timeout_ms, char *error, size_t err
 	}
 	/* the worker ends: bytes that are still looked at stay */
 	cdc_http_close(probe.http, NULL, NULL);
+	cdc_store_wipe(probe.config);
 	return ok;
 }
 
@@ -535,6 +551,7 @@ const CdcSinkOps cdc_sink_store = {
 	.forces_key_in_value = true,
 	.sanitises_topics = false,
 	.check = store_check,
+	.forbidden = store_forbidden,
 	.probe = store_probe,
 	.open = store_open,
 	.submit = store_submit,

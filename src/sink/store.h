@@ -9,8 +9,8 @@
  * and renewed are the business of token.c, which asks the dialect the same
  * way.
  *
- * Runs: lane and probe workers, main thread; config() and check_access() also
- * in backends.
+ * Runs: lane and probe workers, main thread; config() and forbidden() also in
+ * backends.
  *-------------------------------------------------------------------------
  */
 #ifndef CDC_STORE_H
@@ -76,8 +76,11 @@ struct CdcStoreDialect
 								 * the others stand for */
 	const char *const *params;	/* all URI parameters it knows */
 
-	/* Raises 42501 if the current user may not have it.  Runs: backend. */
-	void		(*check_access) (const CdcUri *uri);
+	/*
+	 * What only superusers may have of it, in the words of an error; NULL:
+	 * nothing.
+	 */
+	const char *(*forbidden) (const CdcUri *uri, const char **hint);
 
 	/*
 	 * Reads URI and environment, palloc'ed in the current context.  Raises
@@ -167,11 +170,12 @@ extern void cdc_store_note_secret(CdcStoreConfig *config, char *text);
 /* Is it AUTH=implicit?  Raises for anything but that and "specified". */
 extern bool cdc_store_implicit(const CdcUri *uri);
 
-/* Raises 42501 unless the user may send to a URL without TLS. */
-extern void cdc_store_check_plain(const char *url);
-
-/* Raises 42501 unless the user may use the server's own credentials. */
-extern void cdc_store_check_implicit(const CdcUri *uri, const char *instead);
+/*
+ * For CdcStoreDialect.forbidden: is it a URL without TLS (NULL is none), are
+ * the credentials the server's own?
+ */
+extern const char *cdc_store_forbids_plain(const char *url, const char **hint);
+extern const char *cdc_store_forbids_implicit(const CdcUri *uri, const char **hint);
 
 /* The path of the URI as the beginning of all names. */
 extern void cdc_store_read_prefix(CdcStoreConfig *config, const CdcUri *uri);

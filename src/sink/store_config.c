@@ -9,7 +9,6 @@
  */
 #include "postgres.h"
 
-#include "miscadmin.h"
 #include "base/guc.h"
 #include "base/hosts.h"
 #include "sink/sigv4.h"
@@ -67,25 +66,22 @@ cdc_store_implicit(const CdcUri *uri)
 	return true;
 }
 
-void
-cdc_store_check_plain(const char *url)
+const char *
+cdc_store_forbids_plain(const char *url, const char **hint)
 {
-	if (url != NULL && pg_strncasecmp(url, "http://", 7) == 0 &&
-		!superuser() && !cdc_allow_http_webhook)
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("must be superuser to use a store without TLS"),
-				 errhint("A superuser can allow it with the setting cdc_sink.allow_http_webhook.")));
+	if (url == NULL || pg_strncasecmp(url, "http://", 7) != 0 || cdc_allow_http_webhook)
+		return NULL;
+	*hint = "A superuser can allow it with the setting cdc_sink.allow_http_webhook.";
+	return "must be superuser to use a store without TLS";
 }
 
-void
-cdc_store_check_implicit(const CdcUri *uri, const char *instead)
+const char *
+cdc_store_forbids_implicit(const CdcUri *uri, const char **hint)
 {
-	if (cdc_store_implicit(uri) && !superuser())
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("must be superuser to use the credentials of the server (AUTH=implicit)"),
-				 errhint("Give %s.", instead)));
+	if (!cdc_store_implicit(uri) || cdc_allow_implicit_credentials)
+		return NULL;
+	*hint = "Give credentials as parameters. A superuser can allow it with the setting cdc_sink.allow_implicit_credentials.";
+	return "must be superuser to use the credentials of the server (AUTH=implicit)";
 }
 
 void

@@ -38,10 +38,10 @@ has_tls(const CdcUri *uri)
 	return uri->scheme[strlen(uri->scheme) - 1] == 's';
 }
 
-static void
-web_check_access(const CdcUri *uri)
+static const char *
+web_forbidden(const CdcUri *uri, const char **hint)
 {
-	cdc_store_check_plain(has_tls(uri) ? "https://" : "http://");
+	return cdc_store_forbids_plain(has_tls(uri) ? NULL : "http://", hint);
 }
 
 static void
@@ -110,7 +110,7 @@ web_explain(const CdcHttpReply *reply, char *code, size_t code_size,
 const CdcStoreDialect cdc_store_web = {
 	.schemes = schemes,
 	.params = params,
-	.check_access = web_check_access,
+	.forbidden = web_forbidden,
 	.config = web_config,
 	.draft = web_draft,
 	.explain = web_explain,

@@ -225,6 +225,20 @@ for my $kind (grep { $store{$_} } qw(gcs azure web))
 	sql("SELECT changefeed_cancel($job)");
 }
 
+# ---- what is allowed to everybody, and then no longer ------------------------
+
+sql('ALTER SYSTEM SET cdc_sink.allow_http_webhook = on; ALTER SYSTEM SET cdc_sink.allow_implicit_credentials = on; SELECT pg_reload_conf()');
+ok(poll_until(sub { sql('SHOW cdc_sink.allow_implicit_credentials') eq 'on' }, 'reload', 10), 'allowed');
+{
+	my $uri = "azure://test/app2?AUTH=implicit&AZURE_ACCOUNT_NAME=me&AZURE_ENDPOINT=http://127.0.0.1:$web->{port}/blob";
+	my $job = sql("SET ROLE app; SELECT changefeed_create('{t}', '$uri')");
+	wait_feed($node, $job);
+	sql('ALTER SYSTEM SET cdc_sink.allow_implicit_credentials = off; SELECT pg_reload_conf()');
+	ok(wait_status($node, $job, 'paused', 40), 'no longer: the feed is paused');
+	like(sql("SELECT error FROM changefeed_jobs WHERE job_id = $job"), qr/must be superuser to use the credentials of the server/, 'and says why');
+	sql("SELECT changefeed_cancel($job)");
+}
+
 # ---- where the server may not connect -----------------------------------------
 
 $node->append_conf('postgresql.conf', "cdc_sink.allowed_sink_hosts = '127.0.0.1, *.blob.core.windows.net'");
