@@ -545,6 +545,9 @@ finish(Alter *alter, bool at_position)
 	int			nsecrets;
 	bool		new_secrets;
 
+	/* the feed may take it over at an earlier position, and learns there */
+	for (int i = alter->nkept; i < def->ntargets; i++)
+		def->targets[i].shape = "";
 	if (def->ntargets == 0 && def->nrules == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),

@@ -172,7 +172,13 @@ cdc_create_changefeed(List *names, const char *sink, List *pairs,
 	def.owner = OidIsValid(owner) ? owner : GetUserId();
 	cdc_targets_resolve(names, def.owner, &def);
 	for (int i = 0; i < def.ntargets; i++)
+	{
 		def.targets[i].scan = options->initial_scan != CDC_SCAN_NO;
+
+		/* a feed that starts in the past learns there what they looked like */
+		if (cdc_moment_given(&options->cursor))
+			def.targets[i].shape = "";
+	}
 
 	place = cdc_place_check(sink, true, def.owner, options);
 	ops = place->ops;

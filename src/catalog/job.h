@@ -68,7 +68,8 @@ typedef struct CdcTarget
 	char	   *topic;			/* final topic name */
 	int			partitions;		/* of the topic at creation, 0: none */
 	char	   *shape;			/* when it was made a target, see
-								 * catalog/shape.h */
+								 * catalog/shape.h; "": the feed may be at an
+								 * earlier position */
 	bool		scan;			/* its rows are read where the definition
 								 * takes effect */
 	bool		ruled;			/* meant by a rule, not by name */

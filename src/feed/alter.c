@@ -130,6 +130,13 @@ cdc_feed_alter(CdcFeed *feed, const CdcDefinition *def, XLogRecPtr lsn, int64 wa
 			start = feed->start_lsn;
 			hlc = feed->start_hlc;
 		}
+		else if (feed->durable.scan_done && cdc_definition_scans(def))
+		{
+			/* not the initial scan: resolved were sent before it */
+			if (cdc_hlc_cmp(hlc, feed->durable.high_water) < 0)
+				hlc = feed->durable.high_water;
+			hlc.logical++;
+		}
 		cdc_feed_adopt(feed, feed->next_def, start, hlc);
 		if (feed->mode == CDC_FEED_ACTIVE)
 		{

@@ -165,7 +165,10 @@ supersede(CdcFeed *feed, const CdcScan *by, const CdcScanItem *item)
 		{
 			if (scan->items[i].relid == item->relid ||
 				(item->relid == item->target && scan->items[i].target == item->target))
+			{
 				scan->dropped[i] = true;
+				scan->recorded = by->t0;
+			}
 		}
 	}
 }
@@ -215,14 +218,29 @@ cdc_scan_start(CdcFeed *feed, XLogRecPtr commit_lsn, XLogRecPtr end_lsn,
 	return scan->t0;
 }
 
+bool
+cdc_scan_all_dropped(const CdcScan *scan)
+{
+	for (int i = 0; i < scan->nitems; i++)
+	{
+		if (!scan->dropped[i])
+			return false;
+	}
+	return true;
+}
+
 /*
  * Does the sink have all of it: its rows, and the events on whose account
- * rows were dropped?
+ * rows were dropped?  One of which nothing is wanted any more has no rows to
+ * wait for.
  */
 static bool
 scan_over(const CdcFeed *feed, const CdcScan *scan)
 {
-	return scan->acked && cdc_hlc_cmp(feed->acked_hlc, scan->recorded) >= 0;
+	bool		rows_gone = scan->acked ||
+		(!scan->initial && !scan->read_all && cdc_scan_all_dropped(scan));
+
+	return rows_gone && cdc_hlc_cmp(feed->acked_hlc, scan->recorded) >= 0;
 }
 
 CdcHlc
@@ -250,17 +268,6 @@ cdc_scan_hold(const CdcFeed *feed, XLogRecPtr *lsn, CdcHlc *hlc)
 		return false;
 	*lsn = scan->hold_lsn;
 	*hlc = scan->hold_hlc;
-	return true;
-}
-
-bool
-cdc_scan_all_dropped(const CdcScan *scan)
-{
-	for (int i = 0; i < scan->nitems; i++)
-	{
-		if (!scan->dropped[i])
-			return false;
-	}
 	return true;
 }
 
@@ -405,8 +412,10 @@ cdc_scan_drop_target(CdcFeed *feed, int target)
 	{
 		for (int i = 0; i < scan->nitems; i++)
 		{
-			if (scan->items[i].target == feed->def->targets[target].relid)
-				scan->dropped[i] = true;
+			if (scan->items[i].target != feed->def->targets[target].relid)
+				continue;
+			scan->dropped[i] = true;
+			scan->recorded = feed->txn_hlc;
 		}
 	}
 }
@@ -503,7 +512,8 @@ cdc_scan_is_done(const CdcFeed *feed)
 void
 cdc_scan_batch_acked(CdcFeed *feed, const CdcBatch *batch)
 {
-	if (batch->scan_end)
+	/* nothing but the scan that set the mark could take it for its own */
+	if (batch->scan_end && feed->scan->read_all)
 		feed->scan->acked = true;
 }
 

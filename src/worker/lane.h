@@ -88,6 +88,12 @@ extern bool stream_touch(CdcFeed *feed, ReorderBufferTXN *txn);
 extern void schema_check_commit(ReorderBufferTXN *txn);
 
 /*
+ * Before a transaction that changes catalogs: what do tables look like of
+ * which a feed does not know?  Runs: begin callback.
+ */
+extern void schema_learn(ReorderBufferTXN *txn);
+
+/*
  * rules.c: tables that join and leave feeds by rule; commit callback.  True:
  * the subscribers of tables have changed.
  */

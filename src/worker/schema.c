@@ -20,6 +20,7 @@
 #include "nodes/pg_list.h"
 #include "scan/scan.h"
 #include "table/relcache.h"
+#include "utils/lsyscache.h"
 #include "worker/lane.h"
 
 /* Shapes that were read at this commit, for all feeds. */
@@ -174,13 +175,17 @@ act(CdcFeed *feed, int target, const CdcShape *before, const CdcShape *after,
 }
 
 static void
-check_target(CdcFeed *feed, int target, List **shapes, ReorderBufferTXN *txn)
+check_target(CdcFeed *feed, int target, bool leaves, List **shapes,
+			 ReorderBufferTXN *txn)
 {
 	const CdcTarget *t = &feed->def->targets[target];
-	const CdcShape *before = cdc_feed_shape(feed, target);
+	const CdcShape *before;
 	const CdcShape *after;
 
-	if (t->gone || !may_have_changed(t->relid, before))
+	if (t->gone || (!leaves && !cdc_table_changed(t->relid)))
+		return;
+	before = cdc_feed_shape(feed, target);
+	if (!may_have_changed(t->relid, before))
 		return;
 	after = read_shape(shapes, t->relid);
 	if (after == NULL)
@@ -204,14 +209,64 @@ check_target(CdcFeed *feed, int target, List **shapes, ReorderBufferTXN *txn)
 	cdc_feed_set_shape(feed, target, txn->end_lsn, after);
 }
 
+/* Is one of the changed relations a partition?  One that went changes its root. */
+static bool
+partitions_may_have_changed(void)
+{
+	List	   *relids = cdc_tables_changed();
+	ListCell   *lc;
+
+	foreach(lc, relids)
+	{
+		if (get_rel_relispartition(lfirst_oid(lc)))
+			return true;
+	}
+	return relids == NIL;		/* any relation may have changed */
+}
+
+/*
+ * A feed whose position may be before its definition's (one with a cursor,
+ * or a table that was added while it was behind) does not know what the
+ * table looked like there.  The snapshot of a transaction's begin tells: it
+ * may be older than the feed's position, never younger, so that a change may
+ * be seen that was none, but none is missed.
+ */
+void
+schema_learn(ReorderBufferTXN *txn)
+{
+	List	   *shapes = NIL;
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &lane.feeds)
+	{
+		CdcFeed    *feed = dlist_container(CdcFeed, node, iter.cur);
+
+		if (!cdc_feed_takes(feed, txn))
+			continue;
+		for (int i = 0; i < feed->def->ntargets; i++)
+		{
+			const CdcTarget *t = &feed->def->targets[i];
+			const CdcShape *shape;
+
+			if (t->shape[0] != '\0' || t->gone || cdc_feed_shape(feed, i) != NULL)
+				continue;
+			shape = read_shape(&shapes, t->relid);
+			if (shape != NULL)
+				cdc_feed_set_shape(feed, i, Max(feed->queued_lsn, txn->final_lsn), shape);
+		}
+	}
+}
+
 void
 schema_check_commit(ReorderBufferTXN *txn)
 {
+	bool		leaves;
 	List	   *shapes = NIL;
 	dlist_iter	iter;
 
 	if (!cdc_tables_any_changed())
 		return;
+	leaves = partitions_may_have_changed();
 	dlist_foreach(iter, &lane.feeds)
 	{
 		CdcFeed    *feed = dlist_container(CdcFeed, node, iter.cur);
@@ -220,6 +275,6 @@ schema_check_commit(ReorderBufferTXN *txn)
 			feed->options->initial_scan == CDC_SCAN_ONLY)
 			continue;
 		for (int i = 0; i < feed->def->ntargets; i++)
-			check_target(feed, i, &shapes, txn);
+			check_target(feed, i, leaves, &shapes, txn);
 	}
 }

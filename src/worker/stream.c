@@ -135,6 +135,8 @@ stream_begin(ReorderBufferTXN *txn)
 	counts = false;
 	if (unlikely(lane.passing))
 		pass_over(txn);
+	if (unlikely(rbtxn_has_catalog_changes(txn)))
+		schema_learn(txn);
 }
 
 /* Encodes one message into the feed's open batch. */
@@ -689,6 +691,8 @@ stream_truncate(ReorderBufferTXN *txn, int nrels, Relation *rels)
 			 * The rest of the transaction is sent, so that a feed that is
 			 * resumed goes on behind it without a hole.
 			 */
+			if (feed->scan != NULL && relid == target)
+				cdc_scan_drop_target(feed, sub->target);
 			cdc_feed_end(feed, "\"%s\" was truncated", get_rel_name(relid));
 			feed->end_at_commit = true;
 		}
@@ -763,6 +767,8 @@ stream_commit(ReorderBufferTXN *txn)
 {
 	ListCell   *lc;
 
+	/* a scan that begins here has to see this transaction, too */
+	cdc_scan_note_xid(txn->xid);
 	if (unlikely(rbtxn_has_catalog_changes(txn)))
 	{
 		bool		joined = rules_check_commit(txn);
@@ -784,7 +790,6 @@ stream_commit(ReorderBufferTXN *txn)
 
 		history_note(commit);
 	}
-	cdc_scan_note_xid(txn->xid);
 	if (unlikely(new_definitions != NIL))
 	{
 		foreach(lc, new_definitions)

@@ -554,12 +554,13 @@ adopt_at_rest(CdcFeed *feed, const CdcDefinition *def)
 		cdc_feed_disconnect(feed);
 		lsn = feed->acked_lsn;
 		hlc = feed->acked_hlc;
-		if (cdc_definition_scans(def))
-		{
-			if (cdc_hlc_cmp(hlc, feed->durable.high_water) < 0)
-				hlc = feed->durable.high_water;
-			hlc.logical++;
-		}
+	}
+	if (feed->durable.resume_lsn != InvalidXLogRecPtr && feed->durable.scan_done &&
+		cdc_definition_scans(def))
+	{
+		if (cdc_hlc_cmp(hlc, feed->durable.high_water) < 0)
+			hlc = feed->durable.high_water;
+		hlc.logical++;
 	}
 	cdc_feed_adopt(feed, def, lsn, hlc);
 	if (feed->mode != CDC_FEED_ENDING)

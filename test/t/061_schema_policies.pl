@@ -22,7 +22,7 @@ sub new_feed
 	($dir, my $uri) = file_dir($node);
 	$job = create_feed($node,
 		"CREATE CHANGEFEED FOR TABLE $tables INTO '$uri' WITH updated, resolved, min_checkpoint_frequency='100ms'" . ($options // ''));
-	wait_feed($node, $job);
+	wait_feed($node, $job) unless ($options // '') =~ /cursor/;
 	$told = 0;
 	new_rows();
 	return;
@@ -115,6 +115,12 @@ after(q{CREATE SCHEMA s; ALTER TABLE b SET SCHEMA s; ALTER TABLE s.b RENAME TO b
 	'3: cc=z d=3 e=null g=6 id=3 v=new', 'moved and renamed: nothing but new rows');
 is(join(' ', sort keys %{ { map { $_->{topic} => 1 } rows_of(file_messages($dir)) } }), 'b other', 'under the old topic');
 after(q{BEGIN; ALTER TABLE s.bb ADD COLUMN never int DEFAULT 1; ROLLBACK}, '', 'rolled back: nothing');
+after(q{BEGIN; SAVEPOINT x; ALTER TABLE s.bb ADD COLUMN sub int DEFAULT 1; RELEASE x; SAVEPOINT y; ALTER TABLE s.bb DROP COLUMN sub; ROLLBACK TO y; COMMIT},
+	'1: cc=x5y d=1 e=null g=2 id=1 sub=1 v=a; 2: cc=x5y d=1 e=null g=4 id=2 sub=1 v=b; 3: cc=z d=3 e=null g=6 id=3 sub=1 v=new',
+	'in a subtransaction: every row');
+run('ALTER TABLE s.bb DROP COLUMN sub');
+wait_feed($node, $job);
+new_rows();
 after(q{BEGIN; UPDATE s.bb SET v = 'in' WHERE id = 1; ALTER TABLE s.bb DROP COLUMN e; INSERT INTO s.bb (id, v, cc, d) VALUES (4, 'in', 'i', 4); COMMIT},
 	'1: cc=x5y d=1 e=null g=2 id=1 v=in; 1: cc=x5y d=1 g=2 id=1 v=in; '
 	  . '2: cc=x5y d=1 g=4 id=2 v=b; 3: cc=z d=3 g=6 id=3 v=new; '
@@ -200,6 +206,23 @@ ok(wait_status($node, $job, 'running'), 'resumed');
 wait_feed($node, $job);
 is(shown(new_rows()), '2: id=2 n=4', 'and goes on behind the change');
 end_feed();
+
+# ---- a cursor in the past: changes behind it are events ----
+run(q{ALTER SYSTEM SET cdc_sink.history_retention = '10min'});
+run('SELECT pg_reload_conf()');
+new_feed('cu', '', q{CREATE TABLE cu (id int PRIMARY KEY); INSERT INTO cu VALUES (1)});
+run('INSERT INTO cu VALUES (2)');
+wait_feed($node, $job);
+my $cursor = (new_rows())[-1]{updated};
+run('INSERT INTO cu VALUES (3); ALTER TABLE cu ADD COLUMN n int DEFAULT 1; INSERT INTO cu VALUES (4)');
+wait_feed($node, $job);
+end_feed();
+new_feed('cu', ", cursor='$cursor', schema_change_policy='stop'");
+ok(wait_status($node, $job, 'failed', 30), 'a change behind the cursor');
+like(job_error(), qr/schema change occurred/, 'is found');
+is(shown(rows_of(file_messages($dir))), '3: id=3', 'and stops the feed there');
+run('ALTER SYSTEM RESET cdc_sink.history_retention');
+run('SELECT pg_reload_conf()');
 
 # ---- labels and attributes ----
 new_feed('en', '', q{
