@@ -83,7 +83,8 @@ append_meta(CdcRowEncoder *enc, CdcBuf *out, const CdcRow *row)
 	if (enc->opts.key_in_value)
 	{
 		meta_member(out, "\"key\": ", &first);
-		cdc_envelope_array(enc->key, out, cdc_row_values(row), cdc_row_nulls(row));
+		cdc_envelope_array(enc->key, out, cdc_row_values(row),
+						   cdc_row_nulls(row), row->unavailable);
 	}
 	if (enc->opts.lsn)
 	{

@@ -295,12 +295,13 @@ append_columns(const Columns *columns, CdcBuf *out, const Datum *values,
 }
 
 static void
-debezium_key(CdcRowEncoder *enc, CdcBuf *out, const Datum *values, const bool *nulls)
+debezium_key(CdcRowEncoder *enc, CdcBuf *out, const CdcRow *row)
 {
 	DebeziumState *state = enc->state;
 
 	append_text(out, &state->key_open);
-	append_columns(&state->key, out, values, nulls, NULL);
+	append_columns(&state->key, out, cdc_row_values(row), cdc_row_nulls(row),
+				   row->unavailable);
 	if (state->opts.key_schemas)
 		cdc_buf_append_char(out, '}');
 }

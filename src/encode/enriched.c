@@ -240,12 +240,12 @@ enriched_init(CdcRowEncoder *enc, const CdcEncodeTable *table)
 /* ---- for each row ---- */
 
 static void
-enriched_key(CdcRowEncoder *enc, CdcBuf *out, const Datum *values,
-			 const bool *nulls)
+enriched_key(CdcRowEncoder *enc, CdcBuf *out, const CdcRow *row)
 {
 	EnrichedState *state = enc->state;
 
-	cdc_envelope_object(state->key, &state->key_open, out, values, nulls, NULL);
+	cdc_envelope_object(state->key, &state->key_open, out, cdc_row_values(row),
+						cdc_row_nulls(row), row->unavailable);
 	cdc_buf_append(out, state->key_close.data, state->key_close.len);
 }
 
@@ -295,7 +295,8 @@ enriched_value(CdcRowEncoder *enc, CdcBuf *out, const CdcRow *row)
 	{
 		cdc_buf_append_lit(out, ", \"key\": ");
 		cdc_envelope_object(state->inner_key, &inner_key_open, out,
-							cdc_row_values(row), cdc_row_nulls(row), NULL);
+							cdc_row_values(row), cdc_row_nulls(row),
+							row->unavailable);
 	}
 	cdc_buf_append_lit(out, ", \"op\": \"");
 	cdc_buf_append_char(out, row->op != 'r' ? row->op :

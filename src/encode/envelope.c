@@ -184,7 +184,7 @@ void
 cdc_encode_identity(CdcRowEncoder *enc, CdcBuf *out, const Datum *values,
 					const bool *nulls)
 {
-	cdc_envelope_array(enc->identity, out, values, nulls);
+	cdc_envelope_array(enc->identity, out, values, nulls, NULL);
 }
 
 bool
@@ -262,12 +262,12 @@ cdc_encode_message(CdcRowEncoder *enc, CdcBuf *out, const CdcRow *row,
 	if (with_key && likely(!enc->no_key))
 	{
 		if (unlikely(enc->ops->key != NULL))
-			enc->ops->key(enc, out, cdc_row_values(row), cdc_row_nulls(row));
+			enc->ops->key(enc, out, row);
 		else if (identity != NULL && identity->len > 0 && enc->key == enc->identity)
 			cdc_buf_append(out, identity->data, identity->len);
 		else
 			cdc_envelope_array(enc->key, out, cdc_row_values(row),
-							   cdc_row_nulls(row));
+							   cdc_row_nulls(row), row->unavailable);
 		parts->key_len = (uint32) (out->len - start);
 	}
 
@@ -424,7 +424,8 @@ wrapped_value(CdcRowEncoder *enc, CdcBuf *out, const CdcRow *row)
 	if (enc->opts.key_in_value)
 	{
 		cdc_buf_append_lit(out, ", \"key\": ");
-		cdc_envelope_array(enc->key, out, cdc_row_values(row), cdc_row_nulls(row));
+		cdc_envelope_array(enc->key, out, cdc_row_values(row),
+						   cdc_row_nulls(row), row->unavailable);
 	}
 	if (unlikely(enc->opts.lsn))
 	{

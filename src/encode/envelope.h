@@ -40,8 +40,7 @@ typedef struct CdcEnvelopeOps
 	void		(*init) (CdcRowEncoder *enc, const CdcEncodeTable *table);
 
 	/* Appends the key of a message.  NULL: a JSON array. */
-	void		(*key) (CdcRowEncoder *enc, CdcBuf *out, const Datum *values,
-						const bool *nulls);
+	void		(*key) (CdcRowEncoder *enc, CdcBuf *out, const CdcRow *row);
 
 	/* Appends the value; false: it is null. */
 	bool		(*value) (CdcRowEncoder *enc, CdcBuf *out, const CdcRow *row);
@@ -118,11 +117,15 @@ extern void cdc_envelope_before(CdcFields *fields, CdcBuf *out,
 /* Appends the key as a JSON array. */
 static inline void
 cdc_envelope_array(CdcFields *fields, CdcBuf *out, const Datum *values,
-				   const bool *nulls)
+				   const bool *nulls, const bool *unavailable)
 {
 	if (fields->n == 0)
 		cdc_buf_append_char(out, '[');
-	cdc_fields_encode(fields, out, values, nulls);
+	if (likely(unavailable == NULL))
+		cdc_fields_encode(fields, out, values, nulls);
+	else
+		cdc_fields_encode_marked(fields, out, values, nulls, unavailable,
+								 "\"" CDC_UNAVAILABLE "\"");
 	cdc_buf_append_char(out, ']');
 }
 

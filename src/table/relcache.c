@@ -223,13 +223,14 @@ make_encoder(CdcTable *table, Relation rel, TupleDesc listed, CdcSubscriber *sub
 
 /* Does the table still have what the feed's options ask of it? */
 static const char *
-find_unfit(CdcTable *table, TupleDesc listed, const CdcEncodeOptions *encode)
+find_unfit(CdcTable *table, Relation rel, TupleDesc listed,
+		   const CdcEncodeOptions *encode)
 {
 	const char *missing = cdc_encode_missing_column(listed, encode);
 
 	if (missing != NULL)
 		return psprintf("required column %s not present on table %s",
-						missing, table->name);
+						missing, RelationGetRelationName(rel));
 	if (encode->diff && table->identity != CDC_IDENTITY_FULL)
 		return psprintf("option diff needs REPLICA IDENTITY FULL on table \"%s\"",
 						table->name);
@@ -294,7 +295,7 @@ build_entry(CdcTable *table, Relation rel)
 
 		sub->topic = hooks->topic(sub, columns);
 		sub->encoder = make_encoder(table, rel, listed, sub);
-		sub->unfit = find_unfit(table, listed, hooks->encode_options(sub));
+		sub->unfit = find_unfit(table, rel, listed, hooks->encode_options(sub));
 		for (int att = 0; att < desc->natts; att++)
 			wanted[att] |= !TupleDescAttr(listed, att)->attisdropped;
 		pfree(columns);

@@ -309,7 +309,7 @@ watched_change(CdcTable *table, ReorderBufferTXN *txn, Relation rel,
 	bool		need_key = false;
 	bool		complete = true;
 	CdcRow		row = {0};		/* the new one */
-	CdcRow		gone = {0};		/* the old one, when its key goes */
+	CdcRow		gone;			/* the old one, when its key goes */
 
 	switch (change->action)
 	{
