@@ -18,7 +18,8 @@ PG_CFLAGS = -std=gnu99 -pthread -fvisibility=hidden -Wall -Wextra $(WERROR) \
 PG_CPPFLAGS = -Isrc '-DPGDLLEXPORT=__attribute__((visibility("default")))' \
 	$(shell pkg-config --cflags rdkafka 2>/dev/null)
 SHLIB_LINK = -pthread $(shell pkg-config --libs rdkafka 2>/dev/null || echo -lrdkafka) \
-	$(shell pkg-config --libs libcurl 2>/dev/null || echo -lcurl) -lcrypto -lz -lzstd
+	$(shell pkg-config --libs libcurl 2>/dev/null || echo -lcurl) \
+	$(shell pkg-config --atleast-version=7.77 libcurl 2>/dev/null || echo -lssl) -lcrypto -lz -lzstd
 
 REGRESS = $(basename $(notdir $(filter-out sql/cdc_sink--%.sql,$(sort $(wildcard sql/*.sql)))))
 REGRESS_OPTS = --inputdir=. --outputdir=$(REGRESS_OUT)

@@ -66,8 +66,8 @@ SELECT show(changefeed_create('{"TABLES IN SCHEMA r1","EXCEPT TABLE b"}', 'null:
 SELECT changefeed_create('{"a INTO ''null://''"}', 'null://');
 SELECT changefeed_create('{"a b"}', 'null://');
 -- tables are called tables
-CREATE TABLE tables (id int PRIMARY KEY);
-CREATE TABLE publication (id int PRIMARY KEY);
+CREATE TABLE public.tables (id int PRIMARY KEY);
+CREATE TABLE public.publication (id int PRIMARY KEY);
 SELECT show(feed('tables, publication'));
 SELECT ruled, columns FROM cdc_sink.definition WHERE rules = ARRAY['schema ' || 'r1'::regnamespace::oid];
 
@@ -93,6 +93,7 @@ SELECT count(changefeed_cancel(job_id)) > 0 AS canceled FROM changefeed_jobs WHE
 SET client_min_messages = error;
 DROP SCHEMA r1, r2, r3, r4 CASCADE;
 DROP PUBLICATION "Pub", inserts;
+DROP TABLE public.tables, public.publication;
 -- the next test may want to drop the database
 DO $$ BEGIN
 	FOR i IN 1..200 LOOP

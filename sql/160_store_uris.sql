@@ -9,8 +9,8 @@ CREATE FUNCTION gs(params text) RETURNS bigint LANGUAGE sql AS
 $$SELECT changefeed_create('{store_t}', 'gs://bucket/p?GCS_ENDPOINT=http://127.0.0.1:1' || params)$$;
 CREATE FUNCTION azure(params text) RETURNS bigint LANGUAGE sql AS
 $$SELECT changefeed_create('{store_t}', 'azure://container/p?AZURE_ENDPOINT=http://127.0.0.1:1/a' || params)$$;
-CREATE FUNCTION credentials(json text) RETURNS text LANGUAGE sql AS
-$$SELECT '&CREDENTIALS=' || replace(replace(encode(json::bytea, 'base64'), E'\n', ''), '+', '%2B')$$;
+CREATE FUNCTION credentials(key text) RETURNS text LANGUAGE sql AS
+$$SELECT '&CREDENTIALS=' || replace(replace(encode(key::bytea, 'base64'), E'\n', ''), '+', '%2B')$$;
 
 -- gs: who we are
 SELECT gs('');

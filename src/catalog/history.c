@@ -8,6 +8,7 @@
  */
 #include "postgres.h"
 
+#include "base/compat.h"
 #include "catalog/history.h"
 #include "catalog/pg_type.h"
 #include "catalog/rows.h"

@@ -8,6 +8,7 @@
  */
 #include "postgres.h"
 
+#include "base/compat.h"
 #include "catalog/moment.h"
 #include "datatype/timestamp.h"
 #include "pgtime.h"

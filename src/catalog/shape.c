@@ -14,6 +14,7 @@
 
 #include "access/genam.h"
 #include "access/htup_details.h"
+#include "access/sysattr.h"
 #include "access/table.h"
 #include "base/compat.h"
 #include "catalog/indexing.h"
@@ -21,7 +22,6 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_index.h"
 #include "catalog/pg_inherits.h"
-#include "catalog/columns.h"
 #include "catalog/columns.h"
 #include "catalog/shape.h"
 #include "lib/stringinfo.h"

@@ -9,9 +9,9 @@
  * around every call that may do so, else PostgreSQL's handlers would run on
  * a thread that must not touch PostgreSQL.
  *
- * Nobody waits for such a thread: requests have CURLOPT_QUICK_EXIT, and the
- * handles of a closed engine are torn down by a thread of its own, since
- * that says goodbye to servers.
+ * Nobody waits for such a thread: requests have CURLOPT_QUICK_EXIT (where the
+ * library knows it, see http_compat.h), and the handles of a closed engine
+ * are torn down by a thread of its own, since that says goodbye to servers.
  *
  * Runs: lane and probe workers, main thread; farewell_main on a thread with
  * all signals blocked, which touches the closed engine only.  malloc'ed

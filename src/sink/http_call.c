@@ -13,6 +13,7 @@
 #include "postgres.h"
 
 #include "lib/stringinfo.h"
+#include "sink/http_compat.h"
 #include "sink/http_int.h"
 
 #define CONNECT_TIMEOUT_MS	10000
@@ -71,15 +72,29 @@ cdc_http_clean_error(const CdcHttp *http, char *dst, const char *words, int os_e
 
 	if (ms != NULL)
 	{
+		static const char failed[] = "Failed to connect to ";
 		const char *rest = ms + 3;
+		int			len = after - words;
+		const char *colon = memrchr(words, ':', len);
+		const char *port = "";
 
+		/* host:port of some releases as the "host port" of the others */
+		if (colon != NULL && strncmp(words, failed, strlen(failed)) == 0 &&
+			strspn(colon + 1, "0123456789") == after - colon - 1)
+		{
+			len = colon - words;
+			port = " port ";
+		}
+		else
+			colon = after - 1;
 		/* what the system said tells more */
 		if (os_errno != 0 && (strcmp(rest, ": Couldn't connect to server") == 0 ||
 							  strcmp(rest, ": Could not connect to server") == 0))
-			snprintf(text, sizeof(text), "%.*s: %s", (int) (after - words), words,
-					 strerror(os_errno));
+			snprintf(text, sizeof(text), "%.*s%s%.*s: %s", len, words, port,
+					 (int) (after - colon - 1), colon + 1, strerror(os_errno));
 		else
-			snprintf(text, sizeof(text), "%.*s%s", (int) (after - words), words, rest);
+			snprintf(text, sizeof(text), "%.*s%s%.*s%s", len, words, port,
+					 (int) (after - colon - 1), colon + 1, rest);
 		words = text;
 	}
 	cdc_http_clean(http, dst, CDC_HTTP_ERROR_SIZE, words, strlen(words));
@@ -312,10 +327,8 @@ set_options(CdcHttpCall *call, const CdcHttpRequest *request)
 #define EASY(opt, value) \
 	(rc = rc != CURLE_OK ? rc : curl_easy_setopt(easy, (opt), (value)))
 	EASY(CURLOPT_URL, request->url);
-	EASY(CURLOPT_PROTOCOLS_STR, "http,https");
 	EASY(CURLOPT_FOLLOWLOCATION, 0L);
 	EASY(CURLOPT_NOSIGNAL, 1L);
-	EASY(CURLOPT_QUICK_EXIT, 1L);
 	EASY(CURLOPT_PIPEWAIT, 1L);
 	EASY(CURLOPT_TCP_KEEPALIVE, 1L);
 	EASY(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
@@ -344,13 +357,12 @@ set_options(CdcHttpCall *call, const CdcHttpRequest *request)
 
 	if (request->no_proxy)
 		EASY(CURLOPT_NOPROXY, "*");
-	if (http->ca != NULL && !request->public_tls)
-	{
-		struct curl_blob blob = pem_blob(http->ca);
-
-		EASY(CURLOPT_CAINFO_BLOB, &blob);
-		EASY(CURLOPT_CAPATH, (char *) NULL);	/* this one, and no other */
-	}
+	if (rc == CURLE_OK)
+		rc = cdc_curl_only_http(easy);
+	if (rc == CURLE_OK)
+		rc = cdc_curl_quick_exit(easy);
+	if (rc == CURLE_OK && http->ca != NULL && !request->public_tls)
+		rc = cdc_curl_set_ca(easy, http->ca);
 	if (http->cert != NULL && !request->public_tls)
 	{
 		struct curl_blob blob = pem_blob(http->cert);

@@ -16,10 +16,6 @@
 #include "sink/closing.h"
 #include "sink/http.h"
 
-#if LIBCURL_VERSION_NUM < 0x075700
-#error "libcurl 7.87 or later is needed"
-#endif
-
 #define CDC_HTTP_POOL		32	/* easy handles kept for reuse */
 #define CDC_HTTP_LATE_SECRETS	24
 

@@ -194,7 +194,7 @@ append(char *dst, size_t size, size_t *n, const char *text)
 {
 	size_t		len = strlen(text);
 
-	if (*n + len < size)
+	if (*n < size && len < size - *n)
 		memcpy(dst + *n, text, len + 1);
 	*n += len;
 }

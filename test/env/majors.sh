@@ -47,9 +47,9 @@ if [ ! -d "$root" ]; then
 	script=()
 	[ -e "/usr/share/debootstrap/scripts/$suite" ] || script=(sid)
 	debootstrap --variant=minbase \
-		--include="postgresql-$major,postgresql-server-dev-$major,gcc,make,bison,flex,pkg-config,librdkafka-dev,libcurl4-openssl-dev" \
+		--include="postgresql-$major,postgresql-server-dev-$major,gcc,make,bison,flex,pkg-config,librdkafka-dev,libcurl4-openssl-dev,libssl-dev,zlib1g-dev,libzstd-dev" \
 		"$suite" "$root.new" "${CDC_DEBIAN_MIRROR:-http://deb.debian.org/debian}" ${script[@]+"${script[@]}"} \
-		>"$CDC_CACHE/debootstrap.log" 2>&1 || { tail -n 20 "$CDC_CACHE/debootstrap.log" >&2; die "debootstrap failed"; }
+		>"$root.log" 2>&1 || { tail -n 20 "$root.log" >&2; die "debootstrap failed"; }
 	mv "$root.new" "$root"
 fi
 
