@@ -668,11 +668,7 @@ cdc_feed_flush(CdcFeed *feed)
 void
 cdc_feed_relieve(CdcFeed *feed)
 {
-	if (feed->sink == NULL)
-		return;
-	if (feed->ops->relieve == NULL)
-		cdc_feed_flush(feed);
-	else if (!feed->sink->broken)
+	if (feed->sink != NULL && feed->ops->relieve != NULL && !feed->sink->broken)
 		feed->ops->relieve(feed->sink);
 }
 

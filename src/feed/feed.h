@@ -304,8 +304,8 @@ extern void cdc_feed_pump(CdcFeed *feed);
 extern void cdc_feed_flush(CdcFeed *feed);
 
 /*
- * The feed is full: has the sink bring away what fills it, if it must before
- * its time.  Harmless without a sink.
+ * The feed is full: has a sink that holds on to what fills it bring it away,
+ * if it must before its time.  Harmless without a sink.
  */
 extern void cdc_feed_relieve(CdcFeed *feed);
 

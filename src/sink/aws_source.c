@@ -258,6 +258,10 @@ read_sts(CdcAwsSource *source, const CdcUri *uri)
 	bool		chosen = text != NULL;
 	size_t		len;
 
+	/* it would hear a token that serves anybody who has it */
+	if (chosen && source->kind == CDC_AWS_WEB_IDENTITY)
+		FAIL(errmsg("param AWS_STS_ENDPOINT does not go with a web identity"),
+			 errhint("Set AWS_ENDPOINT_URL_STS in the environment of the server."));
 	if (text == NULL)
 		text = env("AWS_ENDPOINT_URL_STS");
 	if (text == NULL)

@@ -142,7 +142,8 @@ count_pending(CdcObject *object, CdcObjMemory *memory)
 static bool
 compress_row(CdcObject *object, const char *data, size_t len)
 {
-	if (!cdc_compressor_add(object->compressor, data, len) ||
+	if (object->failed ||
+		!cdc_compressor_add(object->compressor, data, len) ||
 		!cdc_compressor_add(object->compressor, "\n", 1))
 		object->failed = true;
 	return !object->failed;

@@ -73,7 +73,7 @@ open_http(const CdcS3Config *config, int64 job_id)
 
 	memset(&http, 0, sizeof(http));
 	http.job_id = job_id;
-	http.max_connections = CDC_UPLOAD_PARALLEL;
+	http.max_connections = CDC_UPLOAD_PARALLEL + 2;	/* a key, the sweep */
 	http.ca = config->ca;
 	http.insecure = config->insecure;
 	return cdc_http_open(&http);

@@ -486,6 +486,8 @@ lane_wait_for_room(CdcFeed *feed, ReorderBufferTXN *txn)
 			return;
 		}
 		cdc_feed_relieve(feed);
+		if (feed->sink != NULL && feed->ops->relieve == NULL)
+			cdc_feed_flush(feed);
 
 		now = GetCurrentTimestamp();
 		if (cdc_feed_progress(feed) != acked)

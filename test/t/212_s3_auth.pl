@@ -270,6 +270,8 @@ sub elsewhere
 elsewhere('container', AWS_CONTAINER_CREDENTIALS_FULL_URI => "$aws/container", AWS_CONTAINER_AUTHORIZATION_TOKEN => $rules{container_token});
 elsewhere('container file', AWS_CONTAINER_CREDENTIALS_FULL_URI => "$aws/container", AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE => "$dir/container_token");
 elsewhere('web identity', AWS_WEB_IDENTITY_TOKEN_FILE => "$dir/web_token", AWS_ROLE_ARN => 'arn:aws:iam::1:role/web', AWS_ENDPOINT_URL_STS => $aws);
+refused($s3->uri('test/x', %none, AUTH => 'implicit', AWS_STS_ENDPOINT => $aws), qr/AWS_STS_ENDPOINT does not go with a web identity/,
+	'whose token is not for everybody');
 elsewhere('environment', AWS_ACCESS_KEY_ID => 'ASIASTORE', AWS_SECRET_ACCESS_KEY => $keys{ASIASTORE}{secret}, AWS_SESSION_TOKEN => $keys{ASIASTORE}{token});
 delete $ENV{$_} for grep { /^AWS_/ } keys %ENV;
 $ENV{AWS_EC2_METADATA_DISABLED} = 'true';
