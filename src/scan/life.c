@@ -406,7 +406,7 @@ cdc_scan_has_key(const CdcFeed *feed, CdcScan *scan, int target,
 }
 
 void
-cdc_scan_drop_target(CdcFeed *feed, int target)
+cdc_scan_drop_target(CdcFeed *feed, int target, bool whole)
 {
 	for (CdcScan *scan = feed->scan; scan != NULL; scan = scan->next)
 	{
@@ -414,10 +414,12 @@ cdc_scan_drop_target(CdcFeed *feed, int target)
 		{
 			if (scan->items[i].target != feed->def->targets[target].relid)
 				continue;
-			scan->dropped[i] = true;
+			scan->dropped[i] |= whole;
 			scan->recorded = feed->txn_hlc;
 		}
 	}
+	if (!whole && feed->scan != NULL && !feed->scan->read_all)
+		cdc_scan_restart(feed);
 }
 
 void

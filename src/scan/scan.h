@@ -156,10 +156,11 @@ extern int	cdc_scan_record(struct CdcFeed *feed, int target, Oid relid,
 							const char *key, size_t len, CdcUnsent **unsent);
 
 /*
- * Rows of this target that are not handed over yet are of no interest any
- * more: it was truncated.  Runs: decoding callback.
+ * A target was truncated: rows of it that are not handed over yet are of no
+ * interest any more.  Not the whole of it, but a partition: what was read so
+ * far is read again.  Runs: decoding callback, with the feed touched.
  */
-extern void cdc_scan_drop_target(struct CdcFeed *feed, int target);
+extern void cdc_scan_drop_target(struct CdcFeed *feed, int target, bool whole);
 
 /*
  * Starts the worker when it may, takes over rows while the feed has room for

@@ -618,10 +618,8 @@ emit_truncate(CdcSubscriber *sub, Oid relid, bool whole, ReorderBufferTXN *txn)
 	CdcBatch   *batch;
 
 	/* what a scan has not handed over is gone, and must not come back */
-	if (feed->scan != NULL && whole)
-		cdc_scan_drop_target(feed, sub->target);
-	else if (feed->scan != NULL)
-		cdc_scan_restart(feed);
+	if (feed->scan != NULL)
+		cdc_scan_drop_target(feed, sub->target, whole);
 	if (!cdc_feed_begin_row(feed, txn))
 		return;
 	cdc_feed_seal(feed);
@@ -692,7 +690,7 @@ stream_truncate(ReorderBufferTXN *txn, int nrels, Relation *rels)
 			 * resumed goes on behind it without a hole.
 			 */
 			if (feed->scan != NULL && relid == target)
-				cdc_scan_drop_target(feed, sub->target);
+				cdc_scan_drop_target(feed, sub->target, true);
 			cdc_feed_end(feed, "\"%s\" was truncated", get_rel_name(relid));
 			feed->end_at_commit = true;
 		}
