@@ -30,6 +30,8 @@
 
 #define MAX_MARKS			2048
 #define MARK_US				1000000
+#define MARK_BYTES			(1024 * 1024)	/* or so much WAL, which the slot
+											 * can let go of then */
 #define PRUNE_US			60000000
 #define MAX_START_BYTES		(64 * 1024 * 1024)
 
@@ -234,7 +236,9 @@ history_take(TimestampTz now, bool lifted)
 	prune_table(now);
 	last = &marks[nmarks - 1];
 	row = here(now);
-	if (row.lsn <= last->row.lsn || (!lifted && now - last->row.at < MARK_US))
+	if (row.lsn <= last->row.lsn ||
+		(!lifted && now - last->row.at < MARK_US &&
+		 row.lsn - last->row.lsn < MARK_BYTES))
 		return;
 	store = cdc_hlc_cmp(row.above, last->row.above) != 0 && worth_storing();
 	if (store)
