@@ -13,6 +13,7 @@
 #include <math.h>
 
 #include "access/tupmacs.h"
+#include "base/compat.h"
 #include "common/shortest_dec.h"
 #include "encode/debezium.h"
 #include "encode/json.h"
@@ -118,7 +119,7 @@ put_java_number(char *p, const char *text)
 		p += n - 1;
 	}
 	*p++ = 'E';
-	return p + pg_ltoa(point - 1, p);
+	return p + cdc_compat_ltoa(point - 1, p);
 }
 
 static char *
@@ -452,7 +453,7 @@ cdc_dbz_decimal_variable(CdcDatum *datum, CdcBuf *out, Datum value)
 	for (; scale > 0 && n > 1 && digits[n - 1] == '0'; scale--)
 		n--;
 	cdc_buf_append_lit(out, "{\"scale\":");
-	out->len += pg_ltoa(scale, cdc_buf_reserve(out, 16));
+	out->len += cdc_compat_ltoa(scale, cdc_buf_reserve(out, 16));
 	cdc_buf_append_lit(out, ",\"value\":");
 	put_unscaled(out, negative, digits, n);
 	cdc_buf_append_char(out, '}');
