@@ -439,8 +439,9 @@ check_combinations(List *pairs, CdcInitialScan scan)
 	}
 	if (given(pairs, "truncate") != NULL &&
 		strcmp(given(pairs, "truncate"), "emit") == 0 &&
-		strcmp(envelope, "wrapped") != 0 && strcmp(envelope, "bare") != 0)
-		FAIL(errmsg("truncate=emit is only usable with envelope=wrapped or envelope=bare"));
+		strcmp(envelope, "wrapped") != 0 && strcmp(envelope, "bare") != 0 &&
+		strcmp(envelope, "debezium") != 0)
+		FAIL(errmsg("truncate=emit is only usable with envelope=wrapped, envelope=bare or envelope=debezium"));
 	if (strcmp(envelope, "enriched") != 0 &&
 		given(pairs, "enriched_properties") != NULL)
 		FAIL(errmsg("enriched_properties is only usable with envelope=enriched"));

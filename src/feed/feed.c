@@ -262,6 +262,7 @@ cdc_feed_hold(CdcFeed *feed, CdcBatch *batch, size_t flag_at, size_t deferred_by
 	feed->newest = batch;
 	feed->newest_flag = flag_at;
 	feed->newest_deferred = deferred_bytes;
+	feed->newest_row = feed->txn_rows;
 }
 
 /* The message that waits is the last of its transaction. */
@@ -760,10 +761,15 @@ cdc_feed_detach(CdcFeed *feed, ReorderBufferTXN *txn)
 	{
 		feed->partial_lsn = txn->end_lsn;
 		feed->partial_rows = feed->txn_rows;
-		if (feed->newest != NULL)
+		if (feed->newest != NULL && feed->newest_row == feed->txn_rows)
 		{
 			drop_newest(feed);
 			feed->partial_rows--;
+		}
+		else
+		{
+			/* a message that tells nothing of the transaction is behind it */
+			feed->newest = NULL;
 		}
 	}
 	feed->touched = false;

@@ -129,6 +129,7 @@ typedef struct CdcFeed
 	size_t		newest_flag;	/* where in the batch's buffer, 0: the message's
 								 * value is still to be fetched */
 	size_t		newest_deferred;	/* of deferred_bytes */
+	uint64		newest_row;		/* its number in the transaction */
 
 	dlist_head	queue;			/* CdcBatch, oldest first */
 	CdcBatch   *open;			/* last of the queue, still growing */

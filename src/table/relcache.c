@@ -307,10 +307,28 @@ build_entry(CdcTable *table, Relation rel)
 	pfree(wanted);
 }
 
+/* A relation may change in the middle of a transaction that is counted. */
+static void
+keep_counts(CdcTable *table, const CdcTable *old)
+{
+	if (!table->built || !old->built)
+		return;
+	for (int i = 0; i < table->nsubs; i++)
+	{
+		for (int j = 0; j < old->nsubs; j++)
+		{
+			if (table->subs[i].feed != old->subs[j].feed)
+				continue;
+			table->subs[i].txn_number = old->subs[j].txn_number;
+			table->subs[i].txn_events = old->subs[j].txn_events;
+		}
+	}
+}
+
 static void
 refresh(CdcTable *table, Relation rel)
 {
-	MemoryContext old_cxt = table->cxt;
+	CdcTable	old = *table;
 	CdcSubscriber *subs;
 	List	   *ancestors = NIL;
 
@@ -336,7 +354,8 @@ refresh(CdcTable *table, Relation rel)
 		table->subs = subs;
 		table->built = true;
 	}
-	retire(old_cxt);
+	keep_counts(table, &old);
+	retire(old.cxt);
 }
 
 CdcTable *

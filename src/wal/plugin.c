@@ -55,7 +55,7 @@ plugin_truncate(LogicalDecodingContext *ctx, ReorderBufferTXN *txn,
 				int nrelations, Relation relations[],
 				ReorderBufferChange *change)
 {
-	cdc_change_sink->truncate(txn, nrelations, relations);
+	cdc_change_sink->truncate(txn, nrelations, relations, change->lsn);
 }
 
 static void

@@ -22,7 +22,8 @@ typedef struct CdcChangeSink
 	void		(*begin) (ReorderBufferTXN *txn);
 	void		(*change) (ReorderBufferTXN *txn, Relation rel,
 						   ReorderBufferChange *change);
-	void		(*truncate) (ReorderBufferTXN *txn, int nrels, Relation *rels);
+	void		(*truncate) (ReorderBufferTXN *txn, int nrels, Relation *rels,
+							 XLogRecPtr lsn);
 	void		(*commit) (ReorderBufferTXN *txn);
 } CdcChangeSink;
 

@@ -64,6 +64,14 @@ extern void stream_append_row(CdcTable *table, CdcSubscriber *sub,
 							  ReorderBufferTXN *txn, CdcRow *row,
 							  const CdcBuf *identity);
 
+/* Counts an event of the feed's transaction, for envelopes that tell. */
+extern void stream_count_event(CdcSubscriber *sub);
+
+/* Appends the value of the message of a TRUNCATE; name: schema.table. */
+extern void stream_encode_truncate(CdcSubscriber *sub, ReorderBufferTXN *txn,
+								   XLogRecPtr lsn, const char *name,
+								   CdcBatch *batch);
+
 /*
  * The same in Debezium's envelope, for a change as a whole.  moved: the key
  * is another one; key_old, key_new: identities.  Unless complete, values that

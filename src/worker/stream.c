@@ -609,7 +609,8 @@ stream_change(ReorderBufferTXN *txn, Relation rel, ReorderBufferChange *change)
  * come behind go behind.  They count as one row of the transaction.
  */
 static void
-emit_truncate(CdcSubscriber *sub, Oid relid, bool whole, ReorderBufferTXN *txn)
+emit_truncate(CdcSubscriber *sub, Oid relid, bool whole, ReorderBufferTXN *txn,
+			  XLogRecPtr lsn)
 {
 	CdcFeed    *feed = sub->feed;
 	char	   *name = quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)),
@@ -620,6 +621,7 @@ emit_truncate(CdcSubscriber *sub, Oid relid, bool whole, ReorderBufferTXN *txn)
 	/* what a scan has not handed over is gone, and must not come back */
 	if (feed->scan != NULL)
 		cdc_scan_drop_target(feed, sub->target, whole);
+	stream_count_event(sub);
 	if (!cdc_feed_begin_row(feed, txn))
 		return;
 	cdc_feed_seal(feed);
@@ -630,8 +632,7 @@ emit_truncate(CdcSubscriber *sub, Oid relid, bool whole, ReorderBufferTXN *txn)
 		size_t		start = batch->buf.len;
 
 		msg->hlc = feed->txn_hlc;
-		cdc_encode_truncate(&feed->encode, &batch->buf, sub->topic->name, name,
-							feed->txn_hlc);
+		stream_encode_truncate(sub, txn, lsn, name, batch);
 		msg->val_len = (uint32) (batch->buf.len - start);
 		if (sub->topic->partitions > 0)
 		{
@@ -658,7 +659,7 @@ is_truncated(Oid relid, int nrels, Relation *rels)
 }
 
 static void
-stream_truncate(ReorderBufferTXN *txn, int nrels, Relation *rels)
+stream_truncate(ReorderBufferTXN *txn, int nrels, Relation *rels, XLogRecPtr lsn)
 {
 	counts = true;
 	for (int i = 0; i < nrels; i++)
@@ -681,7 +682,7 @@ stream_truncate(ReorderBufferTXN *txn, int nrels, Relation *rels)
 			{
 				/* that of the root tells of its partitions, too */
 				if (relid == target || !is_truncated(target, nrels, rels))
-					emit_truncate(sub, relid, relid == target, txn);
+					emit_truncate(sub, relid, relid == target, txn, lsn);
 				continue;
 			}
 

@@ -10,10 +10,49 @@
  */
 #include "postgres.h"
 
+#include "base/compat.h"
 #include "encode/encode.h"
 #include "scan/scan.h"
 #include "table/relcache.h"
 #include "worker/lane.h"
+
+void
+stream_count_event(CdcSubscriber *sub)
+{
+	CdcFeed    *feed = sub->feed;
+
+	if (sub->txn_number != feed->txn_number)
+	{
+		sub->txn_number = feed->txn_number;
+		sub->txn_events = 0;
+	}
+	feed->txn_events++;
+	sub->txn_events++;
+}
+
+void
+stream_encode_truncate(CdcSubscriber *sub, ReorderBufferTXN *txn, XLogRecPtr lsn,
+					   const char *name, CdcBatch *batch)
+{
+	CdcFeed    *feed = sub->feed;
+	CdcRow		event = {.op = 't'};
+	CdcParts	parts;
+
+	if (feed->encode.envelope != CDC_ENVELOPE_DEBEZIUM)
+	{
+		cdc_encode_truncate(&feed->encode, &batch->buf, sub->topic->name, name,
+							feed->txn_hlc);
+		return;
+	}
+	event.updated = event.mvcc = feed->txn_hlc;
+	event.lsn = lsn;
+	event.commit_lsn = txn->final_lsn;
+	event.commit_time = cdc_compat_commit_time(txn);
+	event.xid = txn->xid;
+	event.event = feed->txn_events;
+	event.table_event = sub->txn_events;
+	cdc_encode_message(sub->encoder, &batch->buf, &event, false, NULL, &parts);
+}
 
 /*
  * Appends an event of Debezium's envelope: it is counted, and behind a delete
@@ -27,13 +66,9 @@ append_event(CdcTable *table, CdcSubscriber *sub, ReorderBufferTXN *txn,
 
 	if (!stream_touch(feed, txn))
 		return;
-	if (sub->txn_number != feed->txn_number)
-	{
-		sub->txn_number = feed->txn_number;
-		sub->txn_events = 0;
-	}
-	row->event = ++feed->txn_events;
-	row->table_event = ++sub->txn_events;
+	stream_count_event(sub);
+	row->event = feed->txn_events;
+	row->table_event = sub->txn_events;
 	stream_append_row(table, sub, txn, row, identity);
 	if (row->op != 'd' || !cdc_encode_has_tombstones(&feed->encode) ||
 		!cdc_sink_has_keys(feed->ops) || !cdc_feed_takes(feed, txn))

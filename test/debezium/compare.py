@@ -91,9 +91,9 @@ def statement(name, kafka):
         settings["replace.null.with.default"] = "true"
     skip = conf["connector"].get("table.exclude.list", "").split(",")
     print("""SELECT 'SELECT changefeed_sql($s$CREATE CHANGEFEED FOR TABLE ' || string_agg(format('%%I.%%I', nspname, relname), ', ') ||
-    ' INTO ''kafka://%s?topic_prefix=ours.'' WITH envelope = ''debezium'', schema_change_policy = ''nobackfill'', debezium_config = ''%s''$s$)'
+    ' INTO ''kafka://%s?topic_prefix=ours.'' WITH envelope = ''debezium'', schema_change_policy = ''nobackfill'', truncate = ''emit'', debezium_config = ''%s''$s$)'
   FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
- WHERE relkind = 'r' AND relname !~ '^trunc' AND nspname IN ('public', 'inv') AND nspname || '.' || relname <> ALL ('{%s}')
+ WHERE relkind = 'r' AND nspname IN ('public', 'inv') AND nspname || '.' || relname <> ALL ('{%s}')
 \\gexec""" % (kafka, json.dumps(settings).replace("'", "''"), ",".join(skip)))
 
 
