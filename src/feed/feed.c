@@ -622,7 +622,9 @@ cdc_feed_pump(CdcFeed *feed)
 							feed->resolved_text.len, feed->resolved_hlc))
 	{
 		feed->resolved_pending = false;
-		if (feed->mode == CDC_FEED_ENDING)
+		/* one from before the end may have been on its way still */
+		if (feed->mode == CDC_FEED_ENDING &&
+			cdc_hlc_cmp(feed->resolved_hlc, feed->queued_hlc) >= 0)
 			feed->last_resolved = false;
 		feed->resolved_last = feed->resolved_hlc;
 		feed->resolved_count++;

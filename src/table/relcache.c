@@ -74,6 +74,7 @@ cdc_table_keep_retired(bool keep)
 static Oid	changed[MAX_CHANGED];
 static int	nchanged = 0;
 static bool any_may_have_changed = false;
+uint64		cdc_tables_transaction = 0;
 
 static void
 note_changed(Oid relid)
@@ -91,6 +92,7 @@ cdc_tables_watch_changes(void)
 {
 	nchanged = 0;
 	any_may_have_changed = false;
+	cdc_tables_transaction++;
 }
 
 bool
@@ -120,12 +122,64 @@ cdc_tables_changed(void)
 	return relids;
 }
 
-XLogRecPtr
-cdc_table_unwatched_lsn(Oid relid)
+static bool
+is_watcher(const CdcTable *table, const struct CdcFeed *feed)
+{
+	for (int i = 0; i < table->nwatchers; i++)
+	{
+		if (table->watchers[i] == feed)
+			return true;
+	}
+	return false;
+}
+
+void
+cdc_table_note_watchers(CdcTable *table)
+{
+	int			n = 0;
+
+	if (table->nsubs > table->maxwatchers)
+	{
+		struct CdcFeed **watchers =
+		MemoryContextAlloc(TopMemoryContext, sizeof(struct CdcFeed *) * table->nsubs);
+
+		if (table->nwatchers > 0)
+			memcpy(watchers, table->watchers, sizeof(struct CdcFeed *) * table->nwatchers);
+		if (table->watchers != NULL)
+			pfree(table->watchers);
+		table->watchers = watchers;
+		table->maxwatchers = table->nsubs;
+	}
+	if (table->written != cdc_tables_transaction)
+	{
+		for (; n < table->nsubs; n++)
+			table->watchers[n] = table->subs[n].feed;
+	}
+	else
+	{
+		/* who has come meanwhile has not seen all of it */
+		for (int i = 0; i < table->nwatchers; i++)
+		{
+			bool		stays = false;
+
+			for (int j = 0; j < table->nsubs; j++)
+				stays |= table->subs[j].feed == table->watchers[i];
+			if (stays)
+				table->watchers[n++] = table->watchers[i];
+		}
+	}
+	table->nwatchers = n;
+	table->written = cdc_tables_transaction;
+	table->noted = table->builds;
+}
+
+bool
+cdc_table_has_unseen(Oid relid, const struct CdcFeed *feed)
 {
 	CdcTable   *table = hash_search(tables, &relid, HASH_FIND, NULL);
 
-	return table != NULL ? table->unwatched_lsn : InvalidXLogRecPtr;
+	return table != NULL && table->written == cdc_tables_transaction &&
+		!is_watcher(table, feed);
 }
 
 static void
@@ -193,6 +247,8 @@ cdc_tables_reset_subscribers(void)
 	while ((table = hash_seq_search(&scan)) != NULL)
 	{
 		retire(table->cxt);
+		if (table->watchers != NULL)
+			pfree(table->watchers);
 		hash_search(tables, &table->relid, HASH_REMOVE, NULL);
 	}
 }
@@ -338,6 +394,7 @@ refresh(CdcTable *table, Relation rel)
 	table->valid = true;
 	table->cxt = NULL;
 	table->built = false;
+	table->builds++;
 	table->nsubs = hooks->subscribe(RelationGetRelid(rel), ancestors, &subs);
 	table->subs = NULL;
 	if (table->nsubs > 0)

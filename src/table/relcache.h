@@ -51,8 +51,14 @@ typedef struct CdcTable
 	bool		keyless;		/* all columns are the key, for want of one */
 	int			ntoastable;		/* columns that can be stored out of line */
 	AttrNumber *toastable;
-	XLogRecPtr	unwatched_lsn;	/* transaction that wrote rows of it last while
-								 * nobody watched it */
+
+	/* Who has watched it all through the transaction that wrote it last. */
+	uint64		written;		/* number of that transaction */
+	uint64		builds;			/* how often the subscribers were looked up */
+	uint64		noted;			/* builds at its last change */
+	struct CdcFeed **watchers;
+	int			nwatchers;
+	int			maxwatchers;
 
 	/* Scratch for heap_deform_tuple. */
 	Datum	   *values;
@@ -100,8 +106,26 @@ extern bool cdc_table_changed(Oid relid);
 /* Their OIDs, palloc'ed; NIL if any of all may have been. */
 extern List *cdc_tables_changed(void);
 
-/* End of the last transaction that wrote rows of it while nobody watched. */
-extern XLogRecPtr cdc_table_unwatched_lsn(Oid relid);
+/*
+ * A row of it was changed.  A table may be watched by one feed only from
+ * some point of a transaction on, while another has watched it all along.
+ */
+extern void cdc_table_note_watchers(CdcTable *table);
+extern uint64 cdc_tables_transaction;
+
+static inline void
+cdc_table_note_write(CdcTable *table)
+{
+	if (unlikely(table->written != cdc_tables_transaction ||
+				 table->noted != table->builds))
+		cdc_table_note_watchers(table);
+}
+
+/*
+ * Were rows of it changed since cdc_tables_watch_changes() while the feed did
+ * not watch it?
+ */
+extern bool cdc_table_has_unseen(Oid relid, const struct CdcFeed *feed);
 
 /*
  * While "keep", encoders and descriptors of former entries stay in memory:

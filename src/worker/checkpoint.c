@@ -200,8 +200,10 @@ plan_end(CdcFeed *feed, Due *due)
 }
 
 /*
- * A feed that stops behind a schema change tells that all before is there:
- * its position is durable before that resolved, as with any other.
+ * A feed that stops behind a schema change tells that all before is there.
+ * What it promised is durable before that resolved, as with any other; its
+ * position is not, since it goes with its last state: a worker that dies in
+ * between comes to the same end again, with the same stamps.
  */
 static bool
 plan_last_resolved(CdcFeed *feed, Due *due)
@@ -211,10 +213,8 @@ plan_last_resolved(CdcFeed *feed, Due *due)
 	memset(due, 0, sizeof(Due));
 	due->feed = feed;
 	due->cp = feed->durable;
-	due->cp.version = feed->def->version;
-	due->cp.resume_lsn = feed->acked_lsn;
-	due->cp.hlc = due->r = feed->acked_hlc;
-	due->cp.high_water = max_hlc(due->cp.hlc, feed->durable.high_water);
+	due->r = feed->acked_hlc;
+	due->cp.high_water = max_hlc(due->r, feed->durable.high_water);
 	due->resolved = true;
 	return true;
 }

@@ -204,6 +204,8 @@ lane_take_place(CdcFeed *feed)
 		feed->sink_failures = 0;
 		feed->sink_open_at = 0;
 	}
-	if (former != NULL)
+
+	/* a sink that was left open has it still, and goes before the feed */
+	if (former != NULL && feed->sink == NULL)
 		MemoryContextDelete(former);
 }

@@ -211,12 +211,27 @@ open_sink_if_due(CdcFeed *feed, TimestampTz now)
 	}
 }
 
+/*
+ * All before its end is acknowledged, so that its position may lie behind
+ * what ends it, and a replay would not come to that again.
+ */
+static bool
+is_at_end(CdcFeed *feed)
+{
+	return feed->mode == CDC_FEED_ENDING && dlist_is_empty(&feed->queue) &&
+		!feed->over;
+}
+
 /* Closes the sink; what it has not acknowledged is decoded again. */
 static void
 close_for_replay(CdcFeed *feed, TimestampTz open_at)
 {
+	bool		at_end = is_at_end(feed);
+
 	cdc_feed_disconnect(feed);
 	feed->sink_open_at = open_at;
+	if (at_end)
+		return;					/* but for its last resolved */
 	if (feed->mode == CDC_FEED_ENDING)
 	{
 		feed->end_error[0] = '\0';	/* its end is decoded again */
@@ -234,7 +249,7 @@ lane_reopen_sink(CdcFeed *feed)
 	if (feed->sink == NULL)
 		return;
 	cdc_feed_pump(feed);		/* acks that are here already */
-	if (feed->mode == CDC_FEED_ENDING && dlist_is_empty(&feed->queue) && !feed->over)
+	if (is_at_end(feed))
 		return;					/* has come to its end without it */
 	close_for_replay(feed, 0);
 }
@@ -413,6 +428,11 @@ lane_honour_stops(ReorderBufferTXN *txn)
 			feed->mode == CDC_FEED_WAITING ||
 			!cdc_feed_stop_requested(feed->job_id, MyDatabaseId))
 			continue;
+		if (is_at_end(feed))
+		{
+			lane.want_visit |= !lane.in_callback;
+			continue;			/* which its row is to tell */
+		}
 		feed->held = true;
 		feed->wants_rewind = false;
 		feed->end_pauses = feed->end_fails = false;

@@ -55,14 +55,15 @@ made_here(Oid relid, ReorderBufferTXN *txn)
 
 /* Rows of it that the stream has not shown, or that it had before. */
 static bool
-has_unseen_rows(Oid relid, const CdcShape *shape, ReorderBufferTXN *txn)
+has_unseen_rows(const CdcFeed *feed, Oid relid, const CdcShape *shape,
+				ReorderBufferTXN *txn)
 {
-	if (!made_here(relid, txn) || cdc_table_unwatched_lsn(relid) == txn->end_lsn)
+	if (!made_here(relid, txn) || cdc_table_has_unseen(relid, feed))
 		return true;
 	for (int i = 0; i < shape->nleaves; i++)
 	{
 		if (!made_here(shape->leaves[i].relid, txn) ||
-			cdc_table_unwatched_lsn(shape->leaves[i].relid) == txn->end_lsn)
+			cdc_table_has_unseen(shape->leaves[i].relid, feed))
 			return true;
 	}
 	return false;
@@ -231,7 +232,7 @@ check_relation(CdcFeed *feed, Oid relid, ReorderBufferTXN *txn, List **items)
 		return false;
 	if (!was)
 		(void) join(feed, &target, shape, txn->end_lsn);
-	if (has_unseen_rows(relid, shape, txn))
+	if (has_unseen_rows(feed, relid, shape, txn))
 	{
 		CdcScanItem *item = palloc0(sizeof(CdcScanItem));
 

@@ -109,8 +109,8 @@ mark_fresh(CdcScanItem *item, const CdcShape *before, const CdcShape *after)
  * with rows that the stream has not shown.
  */
 static List *
-items_to_scan(Oid target, const CdcShape *before, const CdcShape *after,
-			  bool whole, ReorderBufferTXN *txn)
+items_to_scan(const CdcFeed *feed, Oid target, const CdcShape *before,
+			  const CdcShape *after, bool whole)
 {
 	List	   *items = NIL;
 
@@ -126,9 +126,9 @@ items_to_scan(Oid target, const CdcShape *before, const CdcShape *after,
 	{
 		const CdcShapeLeaf *leaf = &after->leaves[i];
 
-		if (cdc_shape_has_leaf(before, leaf->relid) ||
-			(leaf->new_with_link &&
-			 cdc_table_unwatched_lsn(leaf->relid) != txn->end_lsn))
+		/* it may also have been away for a part of the transaction */
+		if ((cdc_shape_has_leaf(before, leaf->relid) || leaf->new_with_link) &&
+			!cdc_table_has_unseen(leaf->relid, feed))
 			continue;
 		items = lappend(items, scan_item(target, leaf->relid));
 	}
@@ -165,7 +165,7 @@ act(CdcFeed *feed, int target, const CdcShape *before, const CdcShape *after,
 			break;
 
 		case CDC_SCHEMA_BACKFILL:
-			items = items_to_scan(t->relid, before, after, (what & columns) != 0, txn);
+			items = items_to_scan(feed, t->relid, before, after, (what & columns) != 0);
 			if (items == NIL || !stream_touch(feed, txn))
 				break;
 			(void) cdc_scan_start(feed, txn->final_lsn, txn->end_lsn, items,

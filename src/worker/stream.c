@@ -576,9 +576,9 @@ stream_change(ReorderBufferTXN *txn, Relation rel, ReorderBufferChange *change)
 
 	change_number++;
 	table = cdc_table_get(rel);
+	cdc_table_note_write(table);
 	if (table->nsubs == 0)
 	{
-		table->unwatched_lsn = txn->end_lsn;
 		counts |= rel->rd_rel->relnamespace != lane.schema;
 		return;
 	}

@@ -396,6 +396,10 @@ apply_request(CdcFeed *feed, const CdcJob *job)
 				break;			/* it needs a position first */
 			if (feed->durable.resume_lsn == InvalidXLogRecPtr)
 				break;
+			if (feed->mode == CDC_FEED_ENDING && dlist_is_empty(&feed->queue) &&
+				!feed->over)
+				feed->last_resolved = false;	/* a sink that is down may
+												 * never take it */
 			if (cdc_feed_has_ended(feed))
 				break;			/* has come to its end, which says why */
 			if (feed->mode != CDC_FEED_STOPPED)

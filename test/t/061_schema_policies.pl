@@ -205,6 +205,18 @@ run("SELECT changefeed_resume($job)");
 ok(wait_status($node, $job, 'running'), 'resumed');
 wait_feed($node, $job);
 is(shown(new_rows()), '2: id=2 n=4', 'and goes on behind the change');
+run(qq{
+	CREATE TABLE sp2 (id int PRIMARY KEY);
+	BEGIN;
+	ALTER TABLE sp ADD COLUMN m int DEFAULT 5;
+	SELECT changefeed_alter($job, add => '{sp2}');
+	COMMIT;
+	INSERT INTO sp2 VALUES (7)});
+ok(wait_status($node, $job, 'paused', 30), 'a change and an ALTER CHANGEFEED in one transaction: paused');
+run("SELECT changefeed_resume($job)");
+ok(wait_status($node, $job, 'running'), 'resumed');
+wait_feed($node, $job);
+is(shown(new_rows()), '7: id=7', 'by the new definition');
 end_feed();
 
 # ---- a cursor in the past: changes behind it are events ----
@@ -279,6 +291,18 @@ after(q{CREATE TABLE p6 (LIKE p INCLUDING ALL); INSERT INTO p6 VALUES (6, 6, 'f'
 after(q{ALTER TABLE p DETACH PARTITION p6; INSERT INTO p6 VALUES (7, 6, 'g'); DELETE FROM p6}, '', 'detached: nothing more of it');
 after(q{ALTER TABLE parent ADD COLUMN n int DEFAULT 1; INSERT INTO child VALUES (3, 1)},
 	'1: id=1 n=1', 'inheritance: the rows of the parent itself');
+after(q{BEGIN; ALTER TABLE p DETACH PARTITION p5; INSERT INTO p5 VALUES (10, 5, 'x'); ALTER TABLE p ATTACH PARTITION p5 FOR VALUES IN (5); COMMIT},
+	'10,5: id=10 mm=null n=7 part=5 v=x; 5,5: id=5 mm=null n=7 part=5 v=e', 'detached for a part of a transaction: its rows');
+
+# what another feed watches from the start is not seen by this one
+(undef, my $all_uri) = file_dir($node);
+my $all = create_feed($node, "CREATE CHANGEFEED FOR ALL TABLES INTO '$all_uri' WITH initial_scan = 'no'");
+wait_feed($node, $all);
+after(q{BEGIN; CREATE TABLE p11 (LIKE p INCLUDING ALL); INSERT INTO p11 VALUES (11, 11, 'y'); ALTER TABLE p ATTACH PARTITION p11 FOR VALUES IN (11); COMMIT},
+	'11,11: id=11 mm=null n=7 part=11 v=y', 'made, filled and attached beside a feed of all tables: its rows');
+after(q{BEGIN; CREATE TABLE p12 PARTITION OF p FOR VALUES IN (12); INSERT INTO p VALUES (12, 12, 'z'); COMMIT},
+	'12,12: id=12 mm=null n=7 part=12 v=z', 'made and filled beside it: its rows once');
+run("SELECT changefeed_cancel($all)");
 check_all('partitions');
 
 # ---- gone ----
