@@ -10,6 +10,7 @@
  */
 #include "postgres.h"
 
+#include "base/compat.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "encode/debezium.h"
