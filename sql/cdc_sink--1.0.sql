@@ -49,6 +49,17 @@ CREATE TABLE cdc_sink.saved (
 SELECT pg_catalog.pg_extension_config_dump('cdc_sink.saved', '');
 SELECT pg_catalog.pg_extension_config_dump('cdc_sink.job_id_seq', '');
 
+-- A dump reads these two whoever makes it: let those who dump databases, the
+-- database's owner (from 14) and members of pg_read_all_data.
+DO $$
+BEGIN
+	IF EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname OPERATOR(pg_catalog.=) 'pg_database_owner') THEN
+		GRANT USAGE ON SCHEMA cdc_sink TO pg_database_owner;
+		GRANT SELECT ON cdc_sink.saved, cdc_sink.job_id_seq TO pg_database_owner;
+	END IF;
+END
+$$;
+
 /*
  * What a feed sends, as insert-only versions.  The lane reads the rows out
  * of the WAL when it comes to their insertion, so that a definition takes
@@ -155,9 +166,8 @@ CREATE TABLE cdc_sink.dead_letter (
 );
 
 -- Nobody but the owner of the extension and superusers, also not the roles
--- pg_read_all_data and pg_write_all_data.
+-- pg_read_all_data and pg_write_all_data; cdc_sink.saved is for dumps.
 ALTER TABLE cdc_sink.job ENABLE ROW LEVEL SECURITY;
-ALTER TABLE cdc_sink.saved ENABLE ROW LEVEL SECURITY;
 ALTER TABLE cdc_sink.definition ENABLE ROW LEVEL SECURITY;
 ALTER TABLE cdc_sink.secret ENABLE ROW LEVEL SECURITY;
 ALTER TABLE cdc_sink.checkpoint ENABLE ROW LEVEL SECURITY;
