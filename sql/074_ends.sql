@@ -25,7 +25,7 @@ SELECT * FROM wait_for(:job, 'failed');
 SELECT changefeed_resume(:job);
 
 -- the same with on_error = 'pause': resumed, it goes on behind it
-SELECT changefeed_create('{t}', 'null://', '{"on_error": "pause"}') AS job \gset
+SELECT changefeed_create('{t}', 'null://', '{"on_error": "pause", "schema_change_policy": "nobackfill"}') AS job \gset
 SELECT changefeed_wait(:job);
 BEGIN;
 INSERT INTO t VALUES (1);
