@@ -61,6 +61,12 @@ SELECT changefeed_create('{foo}', 'external://ext_1');
 RESET ROLE;
 GRANT USAGE ON FOREIGN SERVER ext_1 TO ext_user;
 SET ROLE ext_user;
+-- nor may it lead elsewhere by the key of a service account
+SELECT encode('{"token_uri": "https://elsewhere/token"}', 'base64') AS elsewhere,
+	encode('{"token_uri": "https://oauth2.googleapis.com/token"}', 'base64') AS google \gset
+ALTER USER MAPPING FOR ext_user SERVER ext_1 OPTIONS (credentials :'elsewhere');
+ALTER USER MAPPING FOR ext_user SERVER ext_1 OPTIONS (credentials :'google');
+ALTER USER MAPPING FOR ext_user SERVER ext_1 OPTIONS (DROP credentials);
 -- the mapping's parameters are not the sink's
 SELECT changefeed_create('{foo}', 'external://ext_1');
 RESET ROLE;

@@ -36,6 +36,16 @@ SELECT changefeed_create('{foo}', 'null://');
 RESET ROLE;
 SELECT settled('00 running, 14201 running, 14202 running');
 
+-- who resumes a job that was restored gives its owner no rights
+INSERT INTO cdc_sink.saved (job_id, owner, statement, system_id)
+	VALUES (14290, 'several_a', 'CREATE CHANGEFEED FOR TABLE several.foo INTO ''file:///nonexistent/x''', 0),
+	(14291, 'several_a', 'CREATE CHANGEFEED FOR TABLE several.foo INTO ''null://''', 0);
+SELECT changefeed_resume(14290);
+SET cdc_sink.restrict_sinks = external;
+SELECT changefeed_resume(14291);
+RESET cdc_sink.restrict_sinks;
+DELETE FROM cdc_sink.saved WHERE job_id IN (14290, 14291);
+
 -- what a query gives
 SELECT changefeed_sql('PAUSE JOBS');
 SELECT changefeed_sql('PAUSE JOBS nonsense');

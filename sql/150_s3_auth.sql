@@ -30,6 +30,15 @@ SELECT changefeed_create('{s3_auth_t}', 's3://bucket/p?AUTH=implicit');
 SELECT changefeed_create('{s3_auth_t}', 's3://bucket/p?AWS_ACCESS_KEY_ID=k&AWS_SECRET_ACCESS_KEY=geheim123&ASSUME_ROLE=arn:a&AWS_STS_ENDPOINT=http://127.0.0.1:1');
 SET cdc_sink.allow_implicit_credentials = on;
 RESET ROLE;
+-- to use the server's credentials is not to have them told to one's own host
+SET cdc_sink.allow_implicit_credentials = on;
+SET ROLE regress_s3_auth;
+SELECT changefeed_create('{s3_auth_t}', 'gs://bucket/p?AUTH=implicit&GCS_ENDPOINT=https://127.0.0.1:1');
+SELECT changefeed_create('{s3_auth_t}', 'gs://bucket/p?AUTH=implicit&ASSUME_ROLE=a@b&GCS_IAM_ENDPOINT=https://127.0.0.1:1');
+SELECT changefeed_create('{s3_auth_t}', 'azure://container/p?AUTH=implicit&AZURE_ACCOUNT_NAME=a&AZURE_ENDPOINT=https://127.0.0.1:1');
+SELECT changefeed_create('{s3_auth_t}', 'azure://container/p?AUTH=implicit&AZURE_ACCOUNT_NAME=a&AZURE_AUTHORITY_HOST=https://127.0.0.1:1');
+RESET ROLE;
+RESET cdc_sink.allow_implicit_credentials;
 REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA public FROM regress_s3_auth;
 DROP FUNCTION s3_auth(text);
 DROP TABLE s3_auth_t;

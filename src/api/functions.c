@@ -181,6 +181,8 @@ cdc_create_changefeed(List *names, const char *sink, List *pairs,
 	}
 
 	place = cdc_place_check(sink, true, def.owner, options);
+	if (def.owner != GetUserId())
+		cdc_place_check_owner(place, def.owner, options);
 	ops = place->ops;
 	cdc_targets_check_options(def.targets, def.ntargets, options);
 

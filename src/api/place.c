@@ -26,16 +26,17 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
+#include "sink/store.h"
 
 extern PGDLLEXPORT Datum cdc_fdw_validator(PG_FUNCTION_ARGS);
 
 PG_FUNCTION_INFO_V1(cdc_fdw_validator);
 
-/* May the user send anything there?  See cdc_sink.restrict_sinks. */
+/* May he send anything there?  See cdc_sink.restrict_sinks. */
 static void
-check_restriction(void)
+check_restriction(Oid user)
 {
-	if (cdc_restrict_sinks != CDC_RESTRICT_EXTERNAL || superuser())
+	if (cdc_restrict_sinks != CDC_RESTRICT_EXTERNAL || superuser_arg(user))
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
@@ -58,6 +59,15 @@ check_as(Oid role, const CdcSinkOps *ops, const CdcUri *uri,
 	SetUserIdAndSecContext(user, sec_context);
 }
 
+void
+cdc_place_check_owner(const CdcPlace *place, Oid owner, const CdcOptions *options)
+{
+	if (place->external || superuser_arg(owner))
+		return;
+	check_restriction(owner);
+	check_as(owner, place->ops, place->uri, options);
+}
+
 CdcPlace *
 cdc_place_check(const char *sink, bool is_new, Oid owner, CdcOptions *options)
 {
@@ -78,12 +88,13 @@ cdc_place_check(const char *sink, bool is_new, Oid owner, CdcOptions *options)
 					 errmsg("%s", error.message),
 					 error.hint ? errhint("%s", error.hint) : 0));
 		responsible = external->responsible;
+		place->external = true;
 		place->uri_text = external->uri;
 		place->uri = cdc_uri_parse(external->uri);
 		cdc_options_set_external(options, external->nsecrets, external->secrets);
 	}
 	else if (is_new)
-		check_restriction();
+		check_restriction(GetUserId());
 
 	place->ops = cdc_sink_lookup(place->uri->scheme);
 	if (place->ops == NULL)
@@ -100,6 +111,31 @@ cdc_place_check(const char *sink, bool is_new, Oid owner, CdcOptions *options)
  * The foreign-data wrapper
  * ------------------------------------------------------------------------
  */
+
+/*
+ * Users make mappings for themselves, and where a server leads is not theirs
+ * to say: the key of a service account holds who is asked for tokens.
+ */
+static void
+check_token_uri(List *options)
+{
+	ListCell   *lc;
+
+	if (superuser())
+		return;
+	foreach(lc, options)
+	{
+		DefElem    *def = lfirst(lc);
+		const CdcServerOption *option = cdc_server_option_find(def->defname);
+
+		if (option != NULL && strcmp(option->param, "CREDENTIALS") == 0 &&
+			!cdc_gcs_asks_google(defGetString(def)))
+			ereport(ERROR,
+					(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+					 errmsg("must be superuser to have another token_uri than Google's in a user mapping"),
+					 errhint("Leave the token_uri out of the credentials, or have a superuser make the mapping.")));
+	}
+}
 
 /* A URI hides its own secrets, of what is unknown nothing is shown. */
 static void
@@ -151,7 +187,10 @@ cdc_fdw_validator(PG_FUNCTION_ARGS)
 		}
 	}
 	else if (catalog == UserMappingRelationId)
+	{
 		cdc_server_options_check(options, CDC_IN_MAPPING);
+		check_token_uri(options);
+	}
 	else if (catalog == ForeignTableRelationId || catalog == AttributeRelationId)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),

@@ -18,6 +18,7 @@ typedef struct CdcPlace
 	char	   *uri_text;		/* with secrets; what an external URI stands for */
 	CdcUri	   *uri;			/* the same, parsed */
 	const CdcSinkOps *ops;
+	bool		external;		/* a foreign server's owner vouches for it */
 } CdcPlace;
 
 /*
@@ -30,5 +31,12 @@ typedef struct CdcPlace
  */
 extern CdcPlace *cdc_place_check(const char *sink, bool is_new, Oid owner,
 								 CdcOptions *options);
+
+/*
+ * The same rights once more, those of the owner: of a job that somebody else
+ * brings to life whose sink the owner may have named.  Raises 42501.
+ */
+extern void cdc_place_check_owner(const CdcPlace *place, Oid owner,
+								  const CdcOptions *options);
 
 #endif							/* CDC_PLACE_H */

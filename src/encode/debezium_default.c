@@ -4,12 +4,13 @@
  *		connector tell them; see debezium.h.
  *
  * Runs: decoding callbacks of a lane, scan workers, when an encoder is made.
- * Reads catalogs only; evaluates constants and their casts, never a function
- * the user calls.
+ * Reads catalogs only; evaluates constants and the server's casts of them,
+ * never a function that the user calls or made.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
+#include "access/transam.h"
 #include "base/compat.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
@@ -21,7 +22,11 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
-/* Is it a constant, with nothing but casts around it? */
+/*
+ * Is it a constant, with nothing but the server's own casts around it?  It is
+ * evaluated with the rights of a superuser: a cast that a user made, or a type
+ * of his whose input checks the constraints of a domain, would run his code.
+ */
 static bool
 is_constant(Node *node)
 {
@@ -32,13 +37,15 @@ is_constant(Node *node)
 		case T_RelabelType:
 			return is_constant((Node *) ((RelabelType *) node)->arg);
 		case T_CoerceViaIO:
-			return is_constant((Node *) ((CoerceViaIO *) node)->arg);
+			return ((CoerceViaIO *) node)->resulttype < FirstGenbkiObjectId &&
+				is_constant((Node *) ((CoerceViaIO *) node)->arg);
 		case T_FuncExpr:
 			{
 				FuncExpr   *func = (FuncExpr *) node;
 				ListCell   *lc;
 
-				if (func->funcformat == COERCE_EXPLICIT_CALL ||
+				if (func->funcid >= FirstGenbkiObjectId ||
+					func->funcformat == COERCE_EXPLICIT_CALL ||
 					func_volatile(func->funcid) != PROVOLATILE_IMMUTABLE)
 					return false;
 				foreach(lc, func->args)

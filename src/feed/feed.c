@@ -386,10 +386,14 @@ cdc_feed_has_ended(CdcFeed *feed)
 	if (!feed->over)
 		return !feed->last_resolved;
 
-	/* also its last row is written and its last resolved is at the sink */
+	/*
+	 * Also its last row is written and its last resolved is at the sink.  One
+	 * that broke may have lost that: it is replaced, and sent again.
+	 */
 	return feed->over_stored && !feed->resolved_pending &&
-		(feed->sink == NULL || feed->ops->settled == NULL ||
-		 feed->ops->settled(feed->sink));
+		(feed->sink == NULL ||
+		 (!feed->sink->broken &&
+		  (feed->ops->settled == NULL || feed->ops->settled(feed->sink))));
 }
 
 CdcBatch *

@@ -171,14 +171,19 @@ use_environment(AzureConfig *azure, const char *authority)
 	const char *tenant = getenv("AZURE_TENANT_ID");
 	const char *imds = getenv("AZURE_POD_IDENTITY_AUTHORITY_HOST");
 
+	if (imds == NULL || *imds == '\0')
+		imds = IMDS_ENDPOINT;
+
 	if (id != NULL && secret != NULL && tenant != NULL)
 	{
 		use_client(azure, id, secret, tenant, authority);
 		return;
 	}
 	azure->source = AZURE_MANAGED;
+	if (strncmp(imds, "http://", 7) != 0 && strncmp(imds, "https://", 8) != 0)
+		FAIL(errmsg("AZURE_POD_IDENTITY_AUTHORITY_HOST in the environment of the server must begin with http:// or https://"));
 	azure->token_url = psprintf("%s/metadata/identity/oauth2/token?api-version=2018-02-01&resource=%s%s%s",
-								imds && *imds ? imds : IMDS_ENDPOINT, RESOURCE,
+								imds, RESOURCE,
 								id && *id ? "&client_id=" : "",
 								id && *id ? plain_text("AZURE_CLIENT_ID", id, "-") : "");
 }
@@ -222,12 +227,13 @@ use_parameters(AzureConfig *azure, const CdcUri *uri, const char *authority)
 static const char *
 azure_forbidden(const CdcUri *uri, const char **hint)
 {
+	static const char *const endpoints[] = {"AZURE_ENDPOINT", "AZURE_AUTHORITY_HOST", NULL};
 	const char *why;
 
 	if ((why = cdc_store_forbids_plain(cdc_store_param(uri, "AZURE_ENDPOINT"), hint)) != NULL ||
 		(why = cdc_store_forbids_plain(cdc_store_param(uri, "AZURE_AUTHORITY_HOST"), hint)) != NULL)
 		return why;
-	return cdc_store_forbids_implicit(uri, hint);
+	return cdc_store_forbids_implicit(uri, endpoints, hint);
 }
 
 static CdcStoreConfig *

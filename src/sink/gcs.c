@@ -145,6 +145,36 @@ read_credentials(GcsConfig *gcs, const char *json, const char *what)
 				 errhint("Use those of a service account.")));
 }
 
+bool
+cdc_gcs_asks_google(const char *credentials)
+{
+	CdcUriParam param = {.name = "CREDENTIALS", .value = unconstify(char *, credentials)};
+	CdcUri		uri = {0};
+	char	   *json;
+	char		token_url[512];
+	size_t		host_len;
+	const char *host = token_url + strlen("https://");
+	int			len;
+	bool		google;
+
+	uri.params = list_make1(&param);
+	json = cdc_uri_base64(&uri, "CREDENTIALS", &len);
+	if (!cdc_json_pick(json, "token_uri", token_url, sizeof(token_url)) &&
+		strstr(json, "token_uri") == NULL)
+		strlcpy(token_url, DEFAULT_TOKEN_URI, sizeof(token_url));
+	explicit_bzero(json, len);
+	if (pg_strncasecmp(token_url, "https://", strlen("https://")) != 0)
+		return false;
+	host_len = strcspn(host, "/");
+	google = strspn(host, "abcdefghijklmnopqrstuvwxyz0123456789-.") == host_len &&
+		((host_len == strlen("accounts.google.com") &&
+		  strncmp(host, "accounts.google.com", host_len) == 0) ||
+		 (host_len > strlen(".googleapis.com") &&
+		  strncmp(host + host_len - strlen(".googleapis.com"), ".googleapis.com",
+				  strlen(".googleapis.com")) == 0));
+	return google;
+}
+
 /* The environment of the server: a file with a key, or the machine's own. */
 static void
 read_environment(GcsConfig *gcs)
@@ -222,6 +252,7 @@ check_bucket(const char *bucket)
 static const char *
 gcs_forbidden(const CdcUri *uri, const char **hint)
 {
+	static const char *const endpoints[] = {"GCS_ENDPOINT", "GCS_IAM_ENDPOINT", NULL};
 	const char *why;
 	char	   *json;
 	char		token_url[512];
@@ -229,7 +260,7 @@ gcs_forbidden(const CdcUri *uri, const char **hint)
 
 	if ((why = cdc_store_forbids_plain(cdc_store_param(uri, "GCS_ENDPOINT"), hint)) != NULL ||
 		(why = cdc_store_forbids_plain(cdc_store_param(uri, "GCS_IAM_ENDPOINT"), hint)) != NULL ||
-		(why = cdc_store_forbids_implicit(uri, hint)) != NULL)
+		(why = cdc_store_forbids_implicit(uri, endpoints, hint)) != NULL)
 		return why;
 	json = cdc_uri_base64(uri, "CREDENTIALS", &len);
 	if (json == NULL || !cdc_json_pick(json, "token_uri", token_url, sizeof(token_url)))

@@ -172,10 +172,14 @@ extern bool cdc_store_implicit(const CdcUri *uri);
 
 /*
  * For CdcStoreDialect.forbidden: is it a URL without TLS (NULL is none), are
- * the credentials the server's own?
+ * the credentials the server's own?  These may be allowed to everybody, but
+ * not with any of the parameters "endpoints" (up to NULL), which would hear
+ * them; unless the hosts there may be are listed.
  */
 extern const char *cdc_store_forbids_plain(const char *url, const char **hint);
-extern const char *cdc_store_forbids_implicit(const CdcUri *uri, const char **hint);
+extern const char *cdc_store_forbids_implicit(const CdcUri *uri,
+											  const char *const *endpoints,
+											  const char **hint);
 
 /* The path of the URI as the beginning of all names. */
 extern void cdc_store_read_prefix(CdcStoreConfig *config, const CdcUri *uri);
@@ -188,6 +192,12 @@ extern void cdc_store_read_endpoint(CdcStoreConfig *config, const char *name, co
 
 /* Parameter ca_cert. */
 extern void cdc_store_read_ca(CdcStoreConfig *config, const CdcUri *uri);
+
+/*
+ * Do CREDENTIALS of gs, as they stand in a URI or a user mapping, have nobody
+ * but Google asked for tokens?
+ */
+extern bool cdc_gcs_asks_google(const char *credentials);
 
 /* Overwrites the secrets. */
 extern void cdc_store_wipe(CdcStoreConfig *config);

@@ -76,12 +76,28 @@ cdc_store_forbids_plain(const char *url, const char **hint)
 }
 
 const char *
-cdc_store_forbids_implicit(const CdcUri *uri, const char **hint)
+cdc_store_forbids_implicit(const CdcUri *uri, const char *const *endpoints,
+						   const char **hint)
 {
-	if (!cdc_store_implicit(uri) || cdc_allow_implicit_credentials)
+	if (!cdc_store_implicit(uri))
 		return NULL;
-	*hint = "Give credentials as parameters. A superuser can allow it with the setting cdc_sink.allow_implicit_credentials.";
-	return "must be superuser to use the credentials of the server (AUTH=implicit)";
+	if (!cdc_allow_implicit_credentials)
+	{
+		*hint = "Give credentials as parameters. A superuser can allow it with the setting cdc_sink.allow_implicit_credentials.";
+		return "must be superuser to use the credentials of the server (AUTH=implicit)";
+	}
+
+	/* to use them is not to have them told to a host of one's own */
+	if (cdc_allowed_sink_hosts != NULL && cdc_allowed_sink_hosts[0] != '\0')
+		return NULL;			/* and no other */
+	for (; *endpoints != NULL; endpoints++)
+	{
+		if (cdc_store_param(uri, *endpoints) == NULL)
+			continue;
+		*hint = "Leave out the parameter that names it. A superuser can list the hosts that may be used in the setting cdc_sink.allowed_sink_hosts.";
+		return "must be superuser to send the credentials of the server (AUTH=implicit) to another endpoint";
+	}
+	return NULL;
 }
 
 void

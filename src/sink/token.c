@@ -123,7 +123,8 @@ static void
 tell_failure(CdcToken *token, const CdcHttpReply *reply)
 {
 	const char *url = token->draft.url;
-	const char *host = strstr(url, "://") + 3;
+	const char *scheme_end = strstr(url, "://");
+	const char *host = scheme_end ? scheme_end + 3 : url;
 	char		raw[512];
 	char		code[64] = "";
 	char		message[256] = "";

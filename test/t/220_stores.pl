@@ -227,7 +227,7 @@ for my $kind (grep { $store{$_} } qw(gcs azure web))
 
 # ---- what is allowed to everybody, and then no longer ------------------------
 
-sql('ALTER SYSTEM SET cdc_sink.allow_http_webhook = on; ALTER SYSTEM SET cdc_sink.allow_implicit_credentials = on; SELECT pg_reload_conf()');
+sql('ALTER SYSTEM SET cdc_sink.allow_http_webhook = on; ALTER SYSTEM SET cdc_sink.allow_implicit_credentials = on; ALTER SYSTEM SET cdc_sink.allowed_sink_hosts = \'127.0.0.1\'; SELECT pg_reload_conf()');
 ok(poll_until(sub { sql('SHOW cdc_sink.allow_implicit_credentials') eq 'on' }, 'reload', 10), 'allowed');
 {
 	my $uri = "azure://test/app2?AUTH=implicit&AZURE_ACCOUNT_NAME=me&AZURE_ENDPOINT=http://127.0.0.1:$web->{port}/blob";
@@ -237,6 +237,8 @@ ok(poll_until(sub { sql('SHOW cdc_sink.allow_implicit_credentials') eq 'on' }, '
 	ok(wait_status($node, $job, 'paused', 40), 'no longer: the feed is paused');
 	like(sql("SELECT error FROM changefeed_jobs WHERE job_id = $job"), qr/must be superuser to use the credentials of the server/, 'and says why');
 	sql("SELECT changefeed_cancel($job)");
+	sql('ALTER SYSTEM RESET cdc_sink.allowed_sink_hosts; SELECT pg_reload_conf()');
+	ok(poll_until(sub { sql('SHOW cdc_sink.allowed_sink_hosts') eq '' }, 'reload', 10), 'any host again');
 }
 
 # ---- where the server may not connect -----------------------------------------
