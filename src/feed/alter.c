@@ -98,6 +98,8 @@ cdc_feed_alter(CdcFeed *feed, const CdcDefinition *def, XLogRecPtr lsn, int64 wa
 			feed->next_hlc = cdc_hlc_next(feed->queued_hlc, wall);
 		return false;
 	}
+	if (feed->next_def != NULL)
+		return false;			/* comes again, behind that one */
 	if (feed->mode == CDC_FEED_ACTIVE)
 	{
 		if (lsn < feed->queued_lsn)
@@ -116,11 +118,20 @@ cdc_feed_alter(CdcFeed *feed, const CdcDefinition *def, XLogRecPtr lsn, int64 wa
 
 	if (feed->mode == CDC_FEED_ENDING)
 		return false;			/* where it ends, see stop_feed() */
+	if (feed->scan != NULL && feed->durable.scan_done)
+	{
+		/*
+		 * A backfill cannot end without what follows: until it is over the
+		 * feed goes on, though only to record keys, and comes back to here
+		 * then.
+		 */
+		return false;
+	}
 	if (feed->scan != NULL)
 	{
 		/*
-		 * A scan has begun further back and cannot end without what follows:
-		 * both start over there, by the new definition.
+		 * The new definition has the tables that are still to be read: all
+		 * starts over, with it.
 		 */
 		XLogRecPtr	start = feed->durable.resume_lsn;
 		CdcHlc		hlc = feed->durable.hlc;
@@ -129,13 +140,6 @@ cdc_feed_alter(CdcFeed *feed, const CdcDefinition *def, XLogRecPtr lsn, int64 wa
 		{
 			start = feed->start_lsn;
 			hlc = feed->start_hlc;
-		}
-		else if (feed->durable.scan_done && cdc_definition_scans(def))
-		{
-			/* not the initial scan: resolved were sent before it */
-			if (cdc_hlc_cmp(hlc, feed->durable.high_water) < 0)
-				hlc = feed->durable.high_water;
-			hlc.logical++;
 		}
 		cdc_feed_adopt(feed, feed->next_def, start, hlc);
 		if (feed->mode == CDC_FEED_ACTIVE)
@@ -161,8 +165,16 @@ cdc_feed_alter(CdcFeed *feed, const CdcDefinition *def, XLogRecPtr lsn, int64 wa
 bool
 cdc_feed_adopt_next(CdcFeed *feed)
 {
-	if (feed->next_def == NULL || feed->mode != CDC_FEED_DETACHED ||
-		!dlist_is_empty(&feed->queue))
+	if (feed->next_def == NULL || cdc_scan_is_pending(feed, feed->next_lsn))
+		return false;
+	if (feed->mode == CDC_FEED_ACTIVE)
+	{
+		if (feed->acked_lsn < feed->next_lsn)
+			return false;
+		cdc_scan_await_recorded(feed);
+		feed->mode = CDC_FEED_DETACHED;
+	}
+	else if (feed->mode != CDC_FEED_DETACHED || !dlist_is_empty(&feed->queue))
 		return false;
 	cdc_feed_adopt(feed, feed->next_def, feed->next_lsn, feed->next_hlc);
 	if (feed->mode == CDC_FEED_DETACHED)

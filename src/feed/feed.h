@@ -225,7 +225,10 @@ extern bool cdc_feed_redefine(CdcFeed *feed, const CdcDefinition *def);
 extern bool cdc_feed_alter(CdcFeed *feed, const CdcDefinition *def,
 						   XLogRecPtr lsn, int64 wall);
 
-/* Takes over the definition to come if the queue is empty; true: it has. */
+/*
+ * Takes over the definition to come, when all before is acknowledged and no
+ * scan from before is under way; true: it has.
+ */
 extern bool cdc_feed_adopt_next(CdcFeed *feed);
 
 /*

@@ -385,6 +385,26 @@ cdc_scan_record(CdcFeed *feed, int target, Oid relid, const char *key,
 }
 
 void
+cdc_scan_record_both(CdcFeed *feed, int target, Oid relid,
+					 const CdcBuf *key_old, const CdcBuf *key_new)
+{
+	if (key_old->len > 0)
+		(void) cdc_scan_record(feed, target, relid, key_old->data, key_old->len, NULL);
+	if (key_new->len > 0)
+		(void) cdc_scan_record(feed, target, relid, key_new->data, key_new->len, NULL);
+}
+
+void
+cdc_scan_await_recorded(CdcFeed *feed)
+{
+	for (CdcScan *scan = feed->scan; scan != NULL; scan = scan->next)
+	{
+		if (cdc_hlc_cmp(scan->recorded, feed->resolved_least) > 0)
+			feed->resolved_least = scan->recorded;
+	}
+}
+
+void
 cdc_scan_forget_keys(CdcFeed *feed)
 {
 	for (CdcScan *scan = feed->scan; scan != NULL; scan = scan->next)
@@ -509,6 +529,17 @@ bool
 cdc_scan_is_done(const CdcFeed *feed)
 {
 	return feed->scan == NULL || scan_over(feed, feed->scan);
+}
+
+bool
+cdc_scan_is_pending(const CdcFeed *feed, XLogRecPtr lsn)
+{
+	for (const CdcScan *scan = feed->scan; scan != NULL; scan = scan->next)
+	{
+		if (scan->lsn <= lsn && !scan_over(feed, scan))
+			return true;
+	}
+	return false;
 }
 
 void

@@ -189,6 +189,16 @@ extern void cdc_scan_forget_keys(struct CdcFeed *feed);
  */
 extern void cdc_scan_rewind(struct CdcFeed *feed, XLogRecPtr lsn);
 
+/* Records the keys of a change that is not sent yet; an empty one is none. */
+extern void cdc_scan_record_both(struct CdcFeed *feed, int target, Oid relid,
+								 const CdcBuf *key_old, const CdcBuf *key_new);
+
+/* No resolved before the events that were recorded: they are still to be sent. */
+extern void cdc_scan_await_recorded(struct CdcFeed *feed);
+
+/* Is a scan of this commit or an earlier one not over? */
+extern bool cdc_scan_is_pending(const struct CdcFeed *feed, XLogRecPtr lsn);
+
 /* All rows of the oldest scan are at the sink, or there is no scan. */
 extern bool cdc_scan_is_done(const struct CdcFeed *feed);
 

@@ -238,10 +238,9 @@ plan_checkpoint(CdcFeed *feed, TimestampTz now, bool caught_up, Due *due)
 			plan_end(feed, due);	/* else its position goes with its last state */
 	if (!feed->durable.scan_done && !cdc_scan_is_done(feed))
 		return false;			/* the durable position stays at C */
-	if (feed->next_def != NULL && feed->acked_lsn >= feed->next_lsn)
-		return false;			/* goes there by its new definition */
-
 	limit = cdc_feed_durable_limit(feed, &limit_hlc);
+	if (feed->next_def != NULL && limit >= feed->next_lsn)
+		return false;			/* goes there by its new definition */
 
 	/* a scan is over, or waits for this row */
 	now_at_once = !feed->durable.scan_done ||

@@ -364,7 +364,8 @@ serve_feeds(TimestampTz now)
 			lane.visited_at = 0;
 		}
 		if (feed->mode == CDC_FEED_DETACHED && feed->sink != NULL &&
-			feed->next_def == NULL && now >= feed->rewind_at)
+			(feed->next_def == NULL || cdc_scan_is_pending(feed, feed->next_lsn)) &&
+			now >= feed->rewind_at)
 		{
 			if (cdc_feed_bytes(feed) < cap / 4)
 				feed->wants_rewind = true;

@@ -114,7 +114,11 @@ lane_publish(TimestampTz now)
 		 * commit is not.
 		 */
 		if (feed->scan == NULL || feed->durable.scan_done)
+		{
 			s->acked_lsn = cdc_feed_durable_limit(feed, &limit_hlc);
+			if (feed->next_def != NULL)
+				s->acked_lsn = Min(s->acked_lsn, feed->next_lsn);
+		}
 		else
 			s->acked_lsn = feed->durable.resume_lsn == InvalidXLogRecPtr ?
 				InvalidXLogRecPtr : feed->durable.resume_lsn - 1;

@@ -278,6 +278,7 @@ rules_check_commit(ReorderBufferTXN *txn)
 		ListCell   *lc;
 
 		if (feed->rules == NULL || !cdc_feed_takes(feed, txn) ||
+			feed->next_def != NULL ||
 			feed->options->initial_scan == CDC_SCAN_ONLY)
 			continue;
 		foreach(lc, relations_to_check(feed))

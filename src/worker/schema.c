@@ -271,7 +271,7 @@ schema_check_commit(ReorderBufferTXN *txn)
 	{
 		CdcFeed    *feed = dlist_container(CdcFeed, node, iter.cur);
 
-		if (!cdc_feed_takes(feed, txn) ||
+		if (!cdc_feed_takes(feed, txn) || feed->next_def != NULL ||
 			feed->options->initial_scan == CDC_SCAN_ONLY)
 			continue;
 		for (int i = 0; i < feed->def->ntargets; i++)

@@ -381,6 +381,12 @@ watched_change(CdcTable *table, ReorderBufferTXN *txn, Relation rel,
 
 		if (!cdc_feed_takes(feed, txn))
 			continue;
+		if (unlikely(feed->next_def != NULL))
+		{
+			if (feed->scan != NULL && stream_touch(feed, txn))
+				cdc_scan_record_both(feed, sub->target, table->relid, &key_old, &key_new);
+			continue;			/* it comes again, by that definition */
+		}
 		if (unlikely(sub->unfit != NULL))
 		{
 			if (!touch(feed, txn))
@@ -651,10 +657,8 @@ static bool
 is_truncated(Oid relid, int nrels, Relation *rels)
 {
 	for (int i = 0; i < nrels; i++)
-	{
 		if (RelationGetRelid(rels[i]) == relid)
 			return true;
-	}
 	return false;
 }
 
@@ -673,7 +677,7 @@ stream_truncate(ReorderBufferTXN *txn, int nrels, Relation *rels, XLogRecPtr lsn
 			CdcFeed    *feed = sub->feed;
 			Oid			target;
 
-			if (!cdc_feed_takes(feed, txn) ||
+			if (!cdc_feed_takes(feed, txn) || feed->next_def != NULL ||
 				feed->options->truncate == CDC_TRUNCATE_IGNORE ||
 				!stream_touch(feed, txn))
 				continue;

@@ -168,6 +168,7 @@ stop_feed(CdcFeed *feed)
 		if (feed->next_def != NULL && cp.resume_lsn >= feed->next_lsn)
 		{
 			/* it has come to an ALTER, which must not be passed unseen */
+			cp.resume_lsn = feed->next_lsn;
 			cp.hlc = feed->next_hlc;
 			cp.version = feed->next_def->version;
 			cp.scan_done = !cdc_definition_scans(feed->next_def);
@@ -175,8 +176,8 @@ stop_feed(CdcFeed *feed)
 		if (cp.scan_done && cdc_hlc_cmp(cp.hlc, cp.high_water) > 0)
 			cp.high_water = cp.hlc;
 		cdc_checkpoint_write(&cp);
-		cdc_feed_store_shapes(feed, limit);
-		cdc_feed_store_members(feed, limit);
+		cdc_feed_store_shapes(feed, cp.resume_lsn);
+		cdc_feed_store_members(feed, cp.resume_lsn);
 	}
 	feed->next_def = NULL;		/* is in the row, or behind it */
 	cdc_feed_disconnect(feed);

@@ -147,6 +147,30 @@ like(shown($dir, 'b'), qr/one txn/, 'two in one transaction: the first counts');
 unlike(shown($dir, 'c'), qr/one txn/, 'and the second');
 run("SELECT changefeed_alter($job, add => '{c}', drop => '{b}')");
 
+# while a backfill is under way: what was before it is not passed over
+run(qq{
+	CREATE TABLE e (id int PRIMARY KEY, v text);
+	CREATE TABLE f (id int PRIMARY KEY, v text)});
+my ($main_dir, $main_job) = ($dir, $job);
+new_feed('e, c');
+run(qq{
+	INSERT INTO e SELECT i, 'old' FROM generate_series(1, 3) i;
+	ALTER TABLE e ADD COLUMN n int DEFAULT 1;
+	INSERT INTO c VALUES (8, 'backfill'); INSERT INTO e VALUES (8, 'backfill');
+	SELECT changefeed_alter($job, drop => '{c}', add => '{f}');
+	INSERT INTO c VALUES (9, 'dropped'); INSERT INTO e VALUES (9, 'on'); INSERT INTO f VALUES (9, 'on');
+	SELECT changefeed_alter($job, drop => '{e}');
+	INSERT INTO e VALUES (10, 'dropped'); INSERT INTO f VALUES (10, 'on')});
+wait_feed($node, $job);
+is(join(' ', grep { /:(?:backfill|dropped)/ } split / /, shown($dir, 'c')), '[8]:backfill', 'beside a backfill: a dropped table, up to the commit');
+is(join(' ', sort grep { /\[(?:8|9|10)\]/ } split / /, shown($dir, 'e')), '[8]:backfill [9]:on', 'the backfilled one');
+is(join(' ', map { $_->{after}{id} } grep { $_->{after}{n} && $_->{after}{v} eq 'old' } rows_of(file_messages($dir))), '1 2 3', 'with its backfill');
+is(shown($dir, 'f'), '[9]:on [10]:on', 'an added one');
+check_guarantees([ file_messages($dir) ], 'beside a backfill');
+run("SELECT changefeed_cancel($job); DROP TABLE e, f; DELETE FROM c WHERE id IN (8, 9)");
+($dir, $job) = ($main_dir, $main_job);
+wait_feed($node, $job);
+
 my ($dir2, $uri2) = file_dir($node);
 run(qq{
 	INSERT INTO a VALUES (6, 'old sink');
