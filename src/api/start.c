@@ -38,6 +38,8 @@
 #include "utils/lsyscache.h"
 #include "utils/timestamp.h"
 
+#define HOLD_WAIT_MS	5000	/* for one of the holds of the lane */
+
 /* The lane's entry as it was when looked at. */
 typedef struct LaneLook
 {
@@ -230,13 +232,23 @@ cdc_start_cursor(const CdcMoment *cursor, const CdcDefinition *def)
 	XLogRecPtr	lsn;
 	CdcHlc		oldest;
 	CdcMoment	least = {InvalidXLogRecPtr, {0, 0}};
+	TimestampTz end = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), HOLD_WAIT_MS);
 	bool		found;
 
-	if (!cdc_hold_history(&lsn, &oldest))
-		ereport(ERROR,
-				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-				 errmsg("too many changefeeds with a cursor are being created"),
-				 errhint("Try again in a moment.")));
+	/* others' are free again when the worker has come to where they started */
+	while (!cdc_hold_history(&lsn, &oldest))
+	{
+		if (GetCurrentTimestamp() >= end)
+			ereport(ERROR,
+					(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+					 errmsg("too many changefeeds with a cursor are being created"),
+					 errhint("Try again in a moment.")));
+		(void) WaitLatch(MyLatch,
+						 WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 20, PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+	}
 	if (cursor->lsn != InvalidXLogRecPtr)
 	{
 		found = cursor->lsn >= lsn;
