@@ -95,6 +95,9 @@ extern bool stream_touch(CdcFeed *feed, ReorderBufferTXN *txn);
  */
 extern void schema_check_commit(ReorderBufferTXN *txn);
 
+/* A feed starts at the commit at hand, which ends at lsn. */
+extern void schema_begin(CdcFeed *feed, XLogRecPtr lsn);
+
 /*
  * Before a transaction that changes catalogs: what do tables look like of
  * which a feed does not know?  Runs: begin callback.

@@ -257,6 +257,30 @@ schema_learn(ReorderBufferTXN *txn)
 	}
 }
 
+/*
+ * A feed starts at this commit.  What its transaction did to the tables after
+ * the feed was created is no change that comes later.
+ */
+void
+schema_begin(CdcFeed *feed, XLogRecPtr lsn)
+{
+	rules_begin(feed, lsn);
+	for (int i = 0; i < feed->nnamed; i++)
+	{
+		const CdcTarget *t = &feed->def->targets[i];
+		CdcShape   *shape;
+
+		if (t->gone || !cdc_table_changed(t->relid) || cdc_feed_shape(feed, i) == NULL)
+			continue;
+		shape = cdc_shape_read(t->relid);
+		if (shape == NULL)
+			continue;			/* dropped already: told by the visit */
+		cdc_feed_resume_topic(feed, i, cdc_shape_columns(cdc_shape_listed(shape, t->columns)),
+							  feed->current[i]->schema_version);
+		cdc_feed_set_shape(feed, i, lsn, shape);
+	}
+}
+
 void
 schema_check_commit(ReorderBufferTXN *txn)
 {

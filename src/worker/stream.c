@@ -756,7 +756,7 @@ begin_feed(CdcDefinition *def, ReorderBufferTXN *txn)
 	feed->start_lsn = txn->end_lsn;
 	feed->start_hlc = t0;
 	cdc_feed_set_position(feed, txn->end_lsn, t0);
-	rules_begin(feed, txn->end_lsn);
+	schema_begin(feed, txn->end_lsn);
 	if (!feed->durable.scan_done)
 		cdc_scan_begin(feed, t0);
 	cdc_tables_reset_subscribers();
