@@ -80,38 +80,74 @@ on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *known)
 		event.events |= EPOLLIN;
 	if (what & CURL_POLL_OUT)
 		event.events |= EPOLLOUT;
-	if (epoll_ctl(http->epoll_fd, EPOLL_CTL_MOD, fd, &event) < 0 &&
-		epoll_ctl(http->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0)
+	/* what was assigned is forgotten when the library forgets the socket */
+	if (known != NULL)
+	{
+		if (epoll_ctl(http->epoll_fd, EPOLL_CTL_MOD, fd, &event) < 0 &&
+			epoll_ctl(http->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0)
+			return -1;
+		return 0;
+	}
+	if (epoll_ctl(http->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0 &&
+		epoll_ctl(http->epoll_fd, EPOLL_CTL_MOD, fd, &event) < 0)
 		return -1;
+	(void) curl_multi_assign(http->multi, fd, http);
 	return 0;
 }
 
-/* Negative: never. */
-static int
-set_timer(int fd, int64 ms)
+static void
+arm_timer(CdcHttpTimer *timer)
 {
 	struct itimerspec spec = {{0}};
+	int64		left;
 
-	if (ms > 0)
+	if (timer->due_ms < 0 ||
+		(timer->armed_ms >= 0 && timer->armed_ms <= timer->due_ms))
+		return;
+	left = timer->due_ms - cdc_http_now_ms();
+	if (left > 0)
 	{
-		spec.it_value.tv_sec = ms / 1000;
-		spec.it_value.tv_nsec = (ms % 1000) * 1000000L;
+		spec.it_value.tv_sec = left / 1000;
+		spec.it_value.tv_nsec = (left % 1000) * 1000000L;
 	}
-	else if (ms == 0)
+	else
 		spec.it_value.tv_nsec = 1;	/* 0 would stop it */
-	return timerfd_settime(fd, 0, &spec, NULL) == 0 ? 0 : -1;
+	if (timerfd_settime(timer->fd, 0, &spec, NULL) == 0)
+		timer->armed_ms = timer->due_ms;
+}
+
+/* Negative: never. */
+static void
+set_timer(CdcHttp *http, CdcHttpTimer *timer, int64 ms)
+{
+	timer->due_ms = ms < 0 ? -1 : cdc_http_now_ms() + ms;
+	if (!http->acting)
+		arm_timer(timer);
+}
+
+/* What is due counts once. */
+static bool
+take_timer(CdcHttpTimer *timer)
+{
+	if (timer->due_ms < 0 || timer->due_ms > cdc_http_now_ms())
+		return false;
+	timer->due_ms = -1;
+	return true;
 }
 
 static int
 on_timer(CURLM *multi, long ms, void *arg)
 {
-	return set_timer(((CdcHttp *) arg)->timer_fd, ms);
+	CdcHttp    *http = arg;
+
+	set_timer(http, &http->timer, ms);
+	return 0;
 }
 
 void
 cdc_http_wake_in(CdcHttp *http, int64 ms)
 {
-	(void) set_timer(http->alarm_fd, ms);
+	set_timer(http, &http->alarm, ms);
 }
 
 /* ---- engine ---------------------------------------------------------- */
@@ -135,10 +171,10 @@ free_engine(CdcHttp *http)
 {
 	if (http->epoll_fd >= 0)
 		close(http->epoll_fd);
-	if (http->timer_fd >= 0)
-		close(http->timer_fd);
-	if (http->alarm_fd >= 0)
-		close(http->alarm_fd);
+	if (http->timer.fd >= 0)
+		close(http->timer.fd);
+	if (http->alarm.fd >= 0)
+		close(http->alarm.fd);
 	for (int i = 0; i < http->nsecrets; i++)
 	{
 		explicit_bzero(http->secrets[i], strlen(http->secrets[i]));
@@ -204,8 +240,8 @@ copy_string(char **dst, const char *src)
 	return *dst != NULL;
 }
 
-static int
-make_timer(int epoll_fd)
+static void
+make_timer(CdcHttpTimer *timer, int epoll_fd)
 {
 	int			fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
 	struct epoll_event event;
@@ -218,7 +254,8 @@ make_timer(int epoll_fd)
 		close(fd);
 		fd = -1;
 	}
-	return fd;
+	timer->fd = fd;
+	timer->due_ms = timer->armed_ms = -1;
 }
 
 CdcHttp *
@@ -236,9 +273,9 @@ cdc_http_open(const CdcHttpConfig *config)
 	http->insecure = config->insecure;
 	dlist_init(&http->calls);
 	http->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-	http->timer_fd = make_timer(http->epoll_fd);
-	http->alarm_fd = make_timer(http->epoll_fd);
-	if (http->epoll_fd < 0 || http->timer_fd < 0 || http->alarm_fd < 0 ||
+	make_timer(&http->timer, http->epoll_fd);
+	make_timer(&http->alarm, http->epoll_fd);
+	if (http->epoll_fd < 0 || http->timer.fd < 0 || http->alarm.fd < 0 ||
 		!copy_string(&http->ca, config->ca) ||
 		!copy_string(&http->cert, config->cert) ||
 		!copy_string(&http->key, config->key) ||
@@ -255,6 +292,8 @@ cdc_http_open(const CdcHttpConfig *config)
 	MULTI(CURLMOPT_SOCKETDATA, http);
 	MULTI(CURLMOPT_TIMERFUNCTION, on_timer);
 	MULTI(CURLMOPT_TIMERDATA, http);
+	/* else it closes all but four for each request that is under way just now */
+	MULTI(CURLMOPT_MAXCONNECTS, (long) CDC_HTTP_POOL);
 	MULTI(CURLMOPT_PIPELINING, (long) CURLPIPE_MULTIPLEX);
 	if (config->max_connections > 0)
 		MULTI(CURLMOPT_MAX_TOTAL_CONNECTIONS, (long) config->max_connections);
@@ -308,9 +347,11 @@ cdc_http_start(CdcHttp *http, const CdcHttpRequest *request)
 
 	if (call == NULL)
 		return NULL;
-	block_signals(&old);
+	if (!http->acting)
+		block_signals(&old);
 	rc = curl_multi_add_handle(http->multi, call->easy);
-	restore_signals(&old);
+	if (!http->acting)
+		restore_signals(&old);
 	if (rc != CURLM_OK)
 	{
 		curl_easy_cleanup(call->easy);
@@ -335,7 +376,7 @@ finish_call(CdcHttpCall *call, CURLcode result)
 	(void) curl_easy_getinfo(call->easy, CURLINFO_OS_ERRNO, &os_errno);
 	(void) curl_easy_getinfo(call->easy, CURLINFO_RETRY_AFTER, &retry_after);
 	reply.status = (int) status;
-	reply.sent = call->slice == call->nslices;
+	reply.sent = cdc_http_call_is_sent(call);
 	reply.complete = result == CURLE_OK;
 	reply.timed_out = result == CURLE_OPERATION_TIMEDOUT;
 	reply.body = call->body ? call->body : "";
@@ -364,14 +405,15 @@ finish_call(CdcHttpCall *call, CURLcode result)
 	cdc_http_call_free(call);
 }
 
-/* Lets the library act on a socket (or its timer). */
-static void
+/* Lets the library act on a socket (or its timer); requests not over yet. */
+static int
 act(CdcHttp *http, curl_socket_t fd, int mask)
 {
-	int			running;
+	int			running = 0;
 
 	/* what goes wrong with a request is told with the request */
 	(void) curl_multi_socket_action(http->multi, fd, mask, &running);
+	return running;
 }
 
 static bool
@@ -397,43 +439,92 @@ collect_finished(CdcHttp *http)
 	return any;
 }
 
+/* From here to end_acting() the library's wishes for its timer are kept. */
+static void
+begin_acting(CdcHttp *http, sigset_t *old)
+{
+	block_signals(old);
+	http->acting = true;
+}
+
+static void
+end_acting(CdcHttp *http, const sigset_t *old)
+{
+	http->acting = false;
+	arm_timer(&http->timer);
+	arm_timer(&http->alarm);
+	restore_signals(old);
+}
+
+/* What epoll says of a descriptor. */
+static void
+handle_event(CdcHttp *http, const struct epoll_event *event)
+{
+	CdcHttpTimer *timer = event->data.fd == http->timer.fd ? &http->timer :
+		event->data.fd == http->alarm.fd ? &http->alarm : NULL;
+	int			mask = 0;
+
+	if (timer != NULL)
+	{
+		uint64		expirations;
+
+		if (read(timer->fd, &expirations, sizeof(expirations)) > 0)
+			timer->armed_ms = -1;
+		return;
+	}
+	if (event->events & EPOLLIN)
+		mask |= CURL_CSELECT_IN;
+	if (event->events & EPOLLOUT)
+		mask |= CURL_CSELECT_OUT;
+	if (event->events & (EPOLLERR | EPOLLHUP))
+		mask |= CURL_CSELECT_ERR | CURL_CSELECT_IN;
+	(void) act(http, event->data.fd, mask);
+}
+
 void
 cdc_http_service(CdcHttp *http)
 {
 	struct epoll_event events[MAX_EVENTS];
 	sigset_t	old;
 
-	block_signals(&old);
+	begin_acting(http, &old);
+	(void) take_timer(&http->alarm);	/* the caller looks what it was for */
 	for (int round = 0; round < MAX_ROUNDS; round++)
 	{
 		int			n = epoll_wait(http->epoll_fd, events, MAX_EVENTS, 0);
+		bool		due;
 
 		for (int i = 0; i < n; i++)
-		{
-			int			mask = 0;
-
-			if (events[i].data.fd == http->timer_fd ||
-				events[i].data.fd == http->alarm_fd)
-			{
-				uint64		expirations;
-
-				if (read(events[i].data.fd, &expirations, sizeof(expirations)) > 0 &&
-					events[i].data.fd == http->timer_fd)
-					act(http, CURL_SOCKET_TIMEOUT, 0);
-				continue;
-			}
-			if (events[i].events & EPOLLIN)
-				mask |= CURL_CSELECT_IN;
-			if (events[i].events & EPOLLOUT)
-				mask |= CURL_CSELECT_OUT;
-			if (events[i].events & (EPOLLERR | EPOLLHUP))
-				mask |= CURL_CSELECT_ERR | CURL_CSELECT_IN;
-			act(http, events[i].data.fd, mask);
-		}
-		if (!collect_finished(http) && n <= 0)
+			handle_event(http, &events[i]);
+		due = take_timer(&http->timer);
+		if (due)
+			(void) act(http, CURL_SOCKET_TIMEOUT, 0);
+		if (!collect_finished(http) && !due && n <= 0)
 			break;
 	}
-	restore_signals(&old);
+	end_acting(http, &old);
+}
+
+void
+cdc_http_begin(CdcHttp *http)
+{
+	if (http->acting)
+		return;
+	begin_acting(http, &http->held_mask);
+	http->held = true;
+}
+
+void
+cdc_http_push(CdcHttp *http)
+{
+	if (!http->held)
+		return;
+	/* what is over already is collected by the next service */
+	if (take_timer(&http->timer) &&
+		act(http, CURL_SOCKET_TIMEOUT, 0) < http->ncalls)
+		http->timer.due_ms = cdc_http_now_ms();
+	http->held = false;
+	end_acting(http, &http->held_mask);
 }
 
 bool
@@ -518,7 +609,7 @@ drain(CdcHttp *http)
 		CdcHttpCall *call = dlist_container(CdcHttpCall, node, iter.cur);
 
 		wills |= call->last_will;
-		if (call->last_will || call->nslices == 0 || call->slice < call->nslices)
+		if (call->last_will || call->nslices == 0 || !cdc_http_call_is_sent(call))
 			(void) curl_multi_remove_handle(http->multi, call->easy);
 	}
 	perform_until(http, now + DRAIN_MS);
@@ -582,9 +673,9 @@ cdc_http_close(CdcHttp *http, void (*release) (void *arg), void *arg)
 	(void) curl_multi_setopt(http->multi, CURLMOPT_SOCKETFUNCTION, NULL);
 	(void) curl_multi_setopt(http->multi, CURLMOPT_TIMERFUNCTION, NULL);
 	close(http->epoll_fd);
-	close(http->timer_fd);
-	close(http->alarm_fd);
-	http->epoll_fd = http->timer_fd = http->alarm_fd = -1;
+	close(http->timer.fd);
+	close(http->alarm.fd);
+	http->epoll_fd = http->timer.fd = http->alarm.fd = -1;
 
 	cdc_closing_begin(&http->closing, http->job_id, http_reap);
 	block_signals(&old);

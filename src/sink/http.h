@@ -104,6 +104,15 @@ extern int	cdc_http_event_fd(const CdcHttp *http);
  */
 extern CdcHttpCall *cdc_http_start(CdcHttp *http, const CdcHttpRequest *request);
 
+/*
+ * Requests that are started between the two go out in the second at once,
+ * without waiting for cdc_http_service().  No callback is called.  Signals are
+ * blocked in between: no more than a few requests, and no ERROR.  The first
+ * may be repeated, the second does nothing without the first.
+ */
+extern void cdc_http_begin(CdcHttp *http);
+extern void cdc_http_push(CdcHttp *http);
+
 /* Requests under way. */
 extern int	cdc_http_active(const CdcHttp *http);
 

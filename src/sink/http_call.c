@@ -18,6 +18,7 @@
 
 #define CONNECT_TIMEOUT_MS	10000
 #define MAX_HEADERS			65536	/* bytes of headers of an answer */
+#define MAX_FLAT			65535	/* of a body that goes out with the headers */
 #define MAX_DISCARDED		1048576 /* of a body, beyond what is kept */
 
 /* ---- words ----------------------------------------------------------- */
@@ -243,6 +244,7 @@ cdc_http_call_free(CdcHttpCall *call)
 		explicit_bzero(h->data, strlen(h->data));	/* may be credentials */
 	curl_slist_free_all(call->headers);
 	free(call->slices);
+	free(call->flat);
 	free(call->reply_headers);
 	free(call->body);
 	free(call);
@@ -303,6 +305,38 @@ prepare_headers(CdcHttpCall *call, const CdcHttpRequest *request)
 		return false;
 	call->headers = list;
 	return true;
+}
+
+/*
+ * The library sends a small body that lies in one piece together with the
+ * headers.  It stays in slices where there is no memory for that.
+ */
+static void
+flatten(CdcHttpCall *call)
+{
+	size_t		n = 0;
+
+	if (call->body_total == 0 || call->body_total > MAX_FLAT)
+		return;
+	call->flat = malloc(call->body_total);
+	if (call->flat == NULL)
+		return;
+	for (int i = 0; i < call->nslices; i++)
+	{
+		memcpy(call->flat + n, call->slices[i].data, call->slices[i].len);
+		n += call->slices[i].len;
+	}
+}
+
+bool
+cdc_http_call_is_sent(const CdcHttpCall *call)
+{
+	curl_off_t	sent = 0;
+
+	if (call->flat == NULL)
+		return call->slice == call->nslices;
+	return curl_easy_getinfo(call->easy, CURLINFO_SIZE_UPLOAD_T, &sent) == CURLE_OK &&
+		sent >= call->body_total;
 }
 
 static struct curl_blob
@@ -398,6 +432,8 @@ set_options(CdcHttpCall *call, const CdcHttpRequest *request)
 	{
 		EASY(CURLOPT_POST, 1L);
 		EASY(CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t) call->body_total);
+		if (call->flat != NULL)
+			EASY(CURLOPT_POSTFIELDS, call->flat);
 	}
 	else if (strcmp(method, "PUT") == 0 || call->nslices > 0)
 	{
@@ -441,6 +477,8 @@ cdc_http_call_create(CdcHttp *http, const CdcHttpRequest *request)
 		call->slices[call->nslices++] = request->slices[i];
 		call->body_total += request->slices[i].len;
 	}
+	if (strcmp(request->method, "POST") == 0)
+		flatten(call);
 	call->easy = http->npool > 0 ? http->pool[--http->npool] : curl_easy_init();
 	if (call->easy == NULL)
 	{

@@ -9,6 +9,7 @@
 #include "postgres.h"
 
 #include <pthread.h>
+#include <signal.h>
 
 #include <curl/curl.h>
 
@@ -28,6 +29,7 @@ struct CdcHttpCall
 	CdcHttpSlice *slices;
 	int			nslices;
 	int64		body_total;
+	char	   *flat;			/* a small body in one piece, NULL: in slices */
 	int			slice;			/* where the body is read */
 	size_t		slice_off;
 
@@ -45,14 +47,29 @@ struct CdcHttpCall
 	void	   *arg;
 };
 
+/*
+ * A timer of the kernel's costs more to set than a request takes: one that
+ * goes off early is left alone, and set anew when it has.
+ */
+typedef struct CdcHttpTimer
+{
+	int			fd;
+	int64		due_ms;			/* wanted, -1: not */
+	int64		armed_ms;		/* goes off, -1: does not */
+} CdcHttpTimer;
+
 struct CdcHttp
 {
 	CdcClosing	closing;
 	int64		job_id;
 	CURLM	   *multi;
 	int			epoll_fd;
-	int			timer_fd;		/* the library's */
-	int			alarm_fd;		/* the sink's */
+	CdcHttpTimer timer;			/* the library's */
+	CdcHttpTimer alarm;			/* the sink's */
+	bool		acting;			/* signals are blocked, and timers set when
+								 * that is over */
+	bool		held;			/* by cdc_http_begin() */
+	sigset_t	held_mask;
 	dlist_head	calls;
 	int			ncalls;
 	CURL	   *pool[CDC_HTTP_POOL];
@@ -78,6 +95,9 @@ struct CdcHttp
  * not start it.  NULL: no memory, or it cannot be sent.
  */
 extern CdcHttpCall *cdc_http_call_create(CdcHttp *http, const CdcHttpRequest *request);
+
+/* Has the library taken the whole body? */
+extern bool cdc_http_call_is_sent(const CdcHttpCall *call);
 
 /* Frees a request whose handle is gone. */
 extern void cdc_http_call_free(CdcHttpCall *call);

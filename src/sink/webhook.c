@@ -84,11 +84,17 @@ static void
 note_key(WebhookSink *w, WebhookRequest *r, CdcBatch *batch, const CdcMessage *msg)
 {
 	const char *topic = msg->topic->name;
-	uint64		hash = hash_bytes_extended((const unsigned char *) topic,
-										   (int) strlen(topic), 0);
+	uint64		hash;
 	uint32	   *holder;
 	WebhookRequest *other;
 
+	if (w->hashed_topic != msg->topic)
+	{
+		w->hashed_topic = msg->topic;
+		w->topic_hash = hash_bytes_extended((const unsigned char *) topic,
+											(int) strlen(topic), 0);
+	}
+	hash = w->topic_hash;
 	if (msg->key_len != CDC_LEN_NULL)
 		hash = hash_bytes_extended((const unsigned char *) cdc_msg_key(batch, msg),
 								   (int) msg->key_len, hash);
@@ -308,6 +314,7 @@ start_call(WebhookSink *w, const CdcHttpSlice *slices, int nslices,
 	request.timeout_ms = w->timeout_ms;
 	request.done = done;
 	request.arg = arg;
+	cdc_http_begin(w->http);	/* until the end of dispatch() */
 	call = cdc_http_start(w->http, &request);
 	free(headers);
 	return call;
@@ -330,34 +337,25 @@ compress_slices(CdcCompression kind, const CdcHttpSlice *slices, int n,
 }
 
 /*
- * The same whenever the same messages are sent again, in this run or after a
- * restart, as long as they are cut into requests the same way.
+ * The same whenever this request is sent again, and no other: the same content
+ * may be right twice (there and back in one transaction).  What a request has
+ * at a place never changes, so the place says as much as the bytes would.
  */
 static void
 make_idempotency_key(char *dst, size_t size, const WebhookRequest *r)
 {
-	uint64		hash;
-	int64		first = 0;
+	const WebhookItem *first = &r->items[r->done];
+	const CdcHlc *stamp = &first->batch->msgs[first->index].hlc;
+	uint64		place[4];
 
-	/*
-	 * The same content may be right twice (there and back in one
-	 * transaction): only a repetition of this request is the same.
-	 */
-	hash = r->w->session ^ ((uint64) r->seq << 32) ^ (uint64) r->done;
-
-	for (int i = r->done; i < r->done + r->sending; i++)
-	{
-		const CdcBatch *batch = r->items[i].batch;
-		const CdcMessage *msg = &batch->msgs[r->items[i].index];
-
-		if (i == r->done)
-			first = msg->hlc.wall;
-		hash = hash_bytes_extended((const unsigned char *) cdc_msg_value(batch, msg),
-								   (int) msg->val_len,
-								   hash ^ (uint64) msg->hlc.wall ^ msg->hlc.logical);
-	}
+	place[0] = r->w->session;
+	place[1] = (uint64) r->seq << 32 | stamp->logical;
+	place[2] = (uint64) r->done;
+	place[3] = (uint64) r->sending;
 	snprintf(dst, size, "Idempotency-Key: " INT64_FORMAT "-%016llx%016llx",
-			 r->w->base.job_id, (unsigned long long) first, (unsigned long long) hash);
+			 r->w->base.job_id, (unsigned long long) stamp->wall,
+			 (unsigned long long) hash_bytes_extended((const unsigned char *) place,
+													  sizeof(place), 0));
 }
 
 static void
@@ -503,6 +501,7 @@ dispatch(WebhookSink *w)
 				r->refusal == NOT_REFUSED && r->blocked_by == 0)
 				send_request(w, r);
 		}
+		cdc_http_push(w->http);
 	}
 	alarm = next_alarm(w, now);
 	if (alarm >= 0 || w->alarm_set)

@@ -77,6 +77,8 @@ struct WebhookSink
 	uint32		next;			/* seq of the next one */
 	WebhookRequest *open;		/* the newest, while it grows */
 	int			ncalls;
+	const CdcTopic *hashed_topic;	/* of the last message */
+	uint64		topic_hash;
 	uint32	   *holders;		/* by hash of a key: seq of its newest holder */
 
 	/* Trouble: nothing is sent before hold_until_ms, then one at a time. */
