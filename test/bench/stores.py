@@ -31,6 +31,7 @@ def size(name, default):
 SIZE_MB = size("SIZE_MB", 512)
 BIG_MB = size("BIG_MB", 1024)
 ROWS = size("ROWS", 300_000)
+PER_TX = size("PER_TX", 100)
 REPEATS = size("REPEATS", 3)
 PARALLEL = size("PARALLEL", 8)
 PARTS = os.environ.get("PARTS", "s3 large webhook").split()
@@ -98,17 +99,36 @@ def paused_feed(table, uri, options):
     return job
 
 
+def cpu_of(pids):
+    """CPU seconds that these processes have used."""
+    used = {}
+    for pid in pids:
+        try:
+            with open(f"/proc/{pid}/stat", encoding="ascii") as f:
+                fields = f.read().rsplit(")", 1)[1].split()
+        except OSError:
+            continue
+        used[pid] = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return used
+
+
+def cpu_of_lane():
+    return cpu_of(pid for (pid,) in sql("SELECT pid FROM pg_stat_activity WHERE backend_type = 'cdc_sink lane'"))
+
+
 def run_feed(job):
-    """Seconds from resume to the last acknowledgement."""
+    """Seconds from resume to the last acknowledgement, and the lane's CPU seconds."""
     peak = Peak()
+    before = cpu_of_lane()
     start = time.monotonic()
     sql("SELECT changefeed_resume(%s::bigint)", job)
     if not one("SELECT changefeed_wait(%s::bigint, timeout => '900 s')", job):
         raise SystemExit(f"job {job} is too slow")
     took = time.monotonic() - start
+    cpu = sum(used - before.get(pid, 0) for pid, used in cpu_of_lane().items())
     sql("SELECT changefeed_cancel(%s::bigint)", job)
     wait_status(job, "canceled")
-    return took, peak.finish()
+    return took, peak.finish(), cpu
 
 
 # ----------------------------------------------------------------------- S3
@@ -119,10 +139,10 @@ KEY, SECRET = os.environ.get("CDC_S3_KEY", ""), os.environ.get("CDC_S3_SECRET", 
 BUCKET = os.environ.get("CDC_S3_BUCKET", "")
 
 
-def s3(conn, method, path, query="", body=b""):
+def s3(conn, method, path, query="", body=b"", signed=True):
     date = datetime.datetime.now(datetime.timezone.utc).strftime("%Y%m%dT%H%M%SZ")
     scope = f"{date[:8]}/us-east-1/s3/aws4_request"
-    body_hash = hashlib.sha256(body).hexdigest()
+    body_hash = hashlib.sha256(body).hexdigest() if signed else "UNSIGNED-PAYLOAD"
     headers = {"host": HOST, "x-amz-content-sha256": body_hash, "x-amz-date": date}
     canonical = "\n".join([method, urllib.parse.quote(path), query]
                           + [f"{k}:{v}" for k, v in sorted(headers.items())]
@@ -163,7 +183,7 @@ def s3_remove(prefix):
         s3(conn, "DELETE", f"/{BUCKET}/{key}")
 
 
-def plain_puts(sizes, prefix, data):
+def plain_puts(sizes, prefix, data, signed):
     """Seconds for as many objects of these sizes, so many at a time."""
     local = threading.local()
 
@@ -171,8 +191,9 @@ def plain_puts(sizes, prefix, data):
         number, length = job
         if not hasattr(local, "conn"):
             local.conn = http.client.HTTPConnection(HOST)
-        s3(local.conn, "PUT", f"/{BUCKET}/{prefix}/{number:06d}", body=data[:length])
+        s3(local.conn, "PUT", f"/{BUCKET}/{prefix}/{number:06d}", body=view[:length], signed=signed)
 
+    view = memoryview(data)
     start = time.monotonic()
     with concurrent.futures.ThreadPoolExecutor(PARALLEL) as pool:
         list(pool.map(put, enumerate(sizes)))
@@ -181,8 +202,6 @@ def plain_puts(sizes, prefix, data):
 
 def s3_uri(path, **params):
     params = {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_ENDPOINT": ENDPOINT, **params}
-    if os.environ.get("SKIP_CHECKSUM"):
-        params["AWS_SKIP_CHECKSUM"] = "true"
     return f"s3://{BUCKET}/{path}?" + urllib.parse.urlencode(params)
 
 
@@ -204,28 +223,35 @@ def wide_table(name, megabytes):
 
 def bench_s3():
     rows = wide_table("wide", SIZE_MB)
-    feeds = [paused_feed("wide", s3_uri(f"feed{i}"), "min_checkpoint_frequency='500ms'") for i in range(REPEATS)]
+    runs = [(i, signed, paused_feed("wide", s3_uri(f"feed{i}{signed}", AWS_SKIP_CHECKSUM=str(not signed).lower()),
+                                    "min_checkpoint_frequency='500ms'"))
+            for i in range(REPEATS) for signed in (False, True)]
     note(f"s3: {rows} rows")
     sql("CALL wide_fill(%s::bigint)", rows)
     sql("CHECKPOINT")
-    result = {"ours": [], "plain": [], "peak_mb": []}
+    results = {name: {"ours": [], "plain": [], "peak_mb": [], "cpu_per_gb": []} for name in ("unsigned", "signed")}
     data = os.urandom(40_000_000)
-    for i, job in enumerate(feeds):
-        took, peak = run_feed(job)
-        sizes = [s for _, s in s3_list(f"feed{i}/")]
+    for i, signed, job in runs:
+        name = "signed" if signed else "unsigned"
+        result = results[name]
+        took, peak, cpu = run_feed(job)
+        sizes = [s for _, s in s3_list(f"feed{i}{signed}/")]
         total = sum(sizes) / 1e6
-        s3_remove(f"feed{i}/")
+        s3_remove(f"feed{i}{signed}/")
         result["ours"].append(total / took)
         result["peak_mb"].append(peak)
+        result["cpu_per_gb"].append(cpu * 1000 / total)
         result["objects"] = len(sizes)
-        took = plain_puts(sizes, f"plain{i}", data)
-        s3_remove(f"plain{i}/")
+        took = plain_puts(sizes, f"plain{i}{signed}", data, signed)
+        s3_remove(f"plain{i}{signed}/")
         result["plain"].append(total / took)
-        note(f"s3: {total:.0f} MB in {len(sizes)} objects, ours {result['ours'][-1]:.0f} MB/s, "
+        note(f"s3, bodies {name}: {total:.0f} MB in {len(sizes)} objects, ours {result['ours'][-1]:.0f} MB/s "
+             f"({result['cpu_per_gb'][-1]:.1f} CPU seconds of a GB), "
              f"plain {result['plain'][-1]:.0f} MB/s, peak {peak} MB")
     sql("DROP TABLE wide")
-    result["ratio"] = statistics.median(result["ours"]) / statistics.median(result["plain"])
-    return result
+    for result in results.values():
+        result["ratio"] = statistics.median(result["ours"]) / statistics.median(result["plain"])
+    return results
 
 
 def bench_large():
@@ -237,7 +263,7 @@ def bench_large():
     sql("CALL large_fill(%s::bigint)", rows)
     result = {}
     for name, feed in (("large", job), ("largegz", gz)):
-        took, peak = run_feed(feed)
+        took, peak, _ = run_feed(feed)
         sizes = [s for _, s in s3_list(name + "/")]
         result[name] = {"peak_mb": peak, "largest_mb": max(sizes) / 1e6, "objects": len(sizes), "seconds": took}
         note(f"{name}: largest object {max(sizes) / 1e6:.0f} MB, peak of the lane {peak} MB, {took:.0f} s")
@@ -266,8 +292,15 @@ def bench_webhook():
         feeds = [paused_feed("hook", f"webhook-https://127.0.0.1:{port}/{i}?ca_cert={ca}", options)
                  for i in range(REPEATS + 1)]
         note(f"webhook: {ROWS} rows")
-        sql("INSERT INTO hook SELECT i, mod(i, 1000), repeat(md5(i::text), 3), now() FROM generate_series(1, %s::bigint) i",
-            ROWS)
+        sql("""CREATE PROCEDURE hook_fill(n bigint, step bigint) LANGUAGE plpgsql AS $$
+            BEGIN
+                FOR t IN 0 .. (n - 1) / step LOOP
+                    INSERT INTO hook SELECT i, mod(i, 1000), repeat(md5(i::text), 3), now()
+                      FROM generate_series(t * step + 1, least((t + 1) * step, n)) i;
+                    COMMIT;
+                END LOOP;
+            END $$""")
+        sql("CALL hook_fill(%s::bigint, %s::bigint)", ROWS, PER_TX)
         sql("CHECKPOINT")
         open(f"{folder}/record", "w", encoding="ascii").close()
         run_feed(feeds[0])              # what it sends is what the client sends
@@ -278,20 +311,34 @@ def bench_webhook():
                 f'url = "https://127.0.0.1:{port}/plain"\ndata-binary = "@{folder}/bodies/{name}"\n'
                 f'header = "Content-Type: application/json"\nheader = "Expect:"\n'
                 f'cacert = "{folder}/ca.pem"\nsilent\noutput = "/dev/null"' for name in names))
-        result = {"ours": [], "plain": [], "requests": len(names)}
+        result = {"ours": [], "plain": [], "cpu": [], "plain_cpu": [], "server_cpu": [], "plain_server_cpu": [],
+                  "requests": len(names)}
         for job in feeds[1:]:
-            took, _ = run_feed(job)
+            spent = cpu_of([server.pid])[server.pid]
+            took, _, cpu = run_feed(job)
+            spent = cpu_of([server.pid])[server.pid] - spent
             result["ours"].append(ROWS / took)
+            result["cpu"].append(cpu * 1e6 / ROWS)
+            result["server_cpu"].append(spent * 1e6 / ROWS)
+            before = os.times()
+            spent = cpu_of([server.pid])[server.pid]
             start = time.monotonic()
             subprocess.run(["curl", "--parallel", "--parallel-max", "16", "-s", "-K", f"{folder}/curl"],
                            check=True, stdout=subprocess.DEVNULL)
             result["plain"].append(ROWS / (time.monotonic() - start))
-            note(f"webhook: {len(names)} requests, ours {result['ours'][-1]:.0f} rows/s, "
-                 f"plain {result['plain'][-1]:.0f} rows/s")
+            spent = cpu_of([server.pid])[server.pid] - spent
+            after = os.times()
+            cpu = after.children_user + after.children_system - before.children_user - before.children_system
+            result["plain_cpu"].append(cpu * 1e6 / ROWS)
+            result["plain_server_cpu"].append(spent * 1e6 / ROWS)
+            note(f"webhook: {len(names)} requests, rows/s (CPU seconds of a million, and the server's): "
+                 f"ours {result['ours'][-1]:.0f} ({result['cpu'][-1]:.2f}, {result['server_cpu'][-1]:.2f}), "
+                 f"plain {result['plain'][-1]:.0f} ({cpu * 1e6 / ROWS:.2f}, {spent * 1e6 / ROWS:.2f})")
     finally:
         server.kill()
         server.wait()
     sql("DROP TABLE hook")
+    sql("DROP PROCEDURE hook_fill")
     result["ratio"] = statistics.median(result["ours"]) / statistics.median(result["plain"])
     return result
 
