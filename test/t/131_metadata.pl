@@ -155,12 +155,11 @@ for my $what ('values', 'large values', 'rows that are larger than the queue')
 is(scalar(grep { $_->{v} eq 'fetched' && $_->{big} >= 20000 } @m), 53, 'large values are all there');
 
 # ---- the same bytes again after a crash ----
-my ($lane) = worker_pids($node, 'lane');
 rename $dir, "$dir.away" or die;
 append_to_file($dir, 'in the way');
 run("BEGIN; UPDATE t SET v = 'again' WHERE id BETWEEN 1001 AND 1100; DELETE FROM t WHERE id = 1100; COMMIT");
-kill 'KILL', $lane;
-ok(poll_until(sub { my ($rc) = $node->psql('postgres', 'SELECT 1'); $rc == 0 }, 'server is back'), 'killed');
+ok(kill_worker($node, 'lane', 'KILL'), 'killed');
+wait_up($node);
 unlink $dir;
 rename "$dir.away", $dir or die;
 ok(wait_running_again($node, $job, 60), 'it goes on');

@@ -45,9 +45,8 @@ sub resume
 
 sub crash
 {
-	my ($lane) = worker_pids($node, 'lane');
-	kill 9, $lane if $lane;
-	poll_until(sub { my ($p) = worker_pids($node, 'lane'); $p && $p != ($lane // 0) }, 'a new lane', 60);
+	kill_worker($node, 'lane', 'KILL');
+	lane_pid($node);
 	return;
 }
 

@@ -491,8 +491,8 @@ sub wait_up
 	my ($node) = @_;
 	return poll_until(
 		sub {
-			my ($rc) = $node->psql('postgres', 'SELECT 1');
-			return $rc == 0;
+			my ($rc) = eval { $node->psql('postgres', 'SELECT 1') };
+			return defined $rc && $rc == 0;
 		},
 		'server accepts connections',
 		60);
@@ -502,9 +502,11 @@ sub wait_up
 sub worker_pids
 {
 	my ($node, $kind) = @_;
-	my ($rc, $out) = $node->psql('postgres',
-		"SELECT pid FROM pg_stat_activity WHERE backend_type = 'cdc_sink $kind'");
-	return $rc == 0 && defined $out ? split /\n/, $out : ();
+	my ($rc, $out) = eval {
+		$node->psql('postgres',
+			"SELECT pid FROM pg_stat_activity WHERE backend_type = 'cdc_sink $kind'");
+	};
+	return defined $rc && $rc == 0 && defined $out ? split /\n/, $out : ();
 }
 
 # lane_pid($node, $db): waits for the lane worker
@@ -515,11 +517,13 @@ sub lane_pid
 	$db //= 'postgres';
 	poll_until(
 		sub {
-			my ($rc, $out) = $node->psql('postgres',
-				"SELECT pid FROM pg_stat_activity WHERE backend_type = 'cdc_sink lane' AND datname = '$db'"
-			);
-			$pid = $out if $rc == 0;
-			return $rc == 0 && $out =~ /^\d+$/;
+			my ($rc, $out) = eval {
+				$node->psql('postgres',
+					"SELECT pid FROM pg_stat_activity WHERE backend_type = 'cdc_sink lane' AND datname = '$db'");
+			};
+			return 0 unless defined $rc && $rc == 0;
+			$pid = $out;
+			return $out =~ /^\d+$/;
 		},
 		"lane of $db") or return;
 	return $pid;
@@ -537,7 +541,15 @@ sub kill_worker
 	my ($node, $kind, $signal) = @_;
 	my ($pid) = worker_pids($node, $kind);
 	return unless $pid;
-	return kill $signal, $pid;
+	my $seen = -s $node->logfile;
+	kill $signal, $pid or return;
+
+	# a psql that comes before the server has noticed dies in mid-statement
+	poll_until(
+		sub { slurp_file($node->logfile, $seen) =~ /all server processes terminated; reinitializing/ },
+		'the server starts over', 60)
+	  if $signal eq 'KILL';
+	return 1;
 }
 
 # After kill9 the old processes hold the shared memory for a moment: they
