@@ -101,6 +101,8 @@ def main():
     with open(journal_file) as f:
         journal = [json.loads(line) for line in f]
     txs = {entry["tx"] for entry in journal}
+    # files of a folder at work may know more than the journal, which is older
+    known = min((updated for tx, updated in stamps.items() if tx not in txs), default=None)
     # what one transaction did to a row is in the order of the journal
     todo = sorted((stamps[e["tx"]], e["n"], e) for e in journal if e["tx"] in stamps)
     todo.reverse()
@@ -116,6 +118,8 @@ def main():
                     complaints += 1
             waiting += [row for row in rows if row[1] != "mark"]
             continue
+        if known is not None and r >= known:
+            break
         resolved, last = resolved + 1, max(last, r)
         # stable: messages of one stamp stay in the order they were written
         for updated, table, key, after in sorted((row for row in waiting if row[0] <= r), key=lambda row: row[0]):
