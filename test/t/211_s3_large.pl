@@ -246,7 +246,9 @@ ok(poll_until(sub { uploads() == 2 }, 'no upload', 10), 'no upload is left');
 	kill_worker($node, 'lane', 'KILL');
 	usleep(200_000);
 	wait_up($node);
-	sql("UPDATE big SET v = v + 1, pad = pad_of(id, v)") for 1 .. 2;
+
+	# enough for another one, also if the first one's checkpoint was written
+	sql("UPDATE big SET v = v + 1, pad = pad_of(id, v)") for 1 .. 4;
 	ok(poll_until(sub { `find '$dir' -name '*.ndjson' -size +28M | wc -l` >= 2 }, 'files', 60), 'file: larger than memory');
 	like(`ls -A '$dir'`, qr/\.tmp-$id-/, 'file: one is open');
 	sql("SELECT changefeed_cancel($id)");
