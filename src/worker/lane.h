@@ -59,6 +59,12 @@ extern void lane_take_place(CdcFeed *feed);
 /* stream.c: what is decoded, from core's callbacks to the feeds. */
 extern void stream_init(void);
 
+/* The transaction being decoded.  Runs: decoding callbacks. */
+extern ReorderBufferTXN *stream_txn(void);
+
+/* subscribe.c: answers what table/ asks. */
+extern void subscribe_init(void);
+
 /* Appends the message of a row for one feed. */
 extern void stream_append_row(CdcTable *table, CdcSubscriber *sub,
 							  ReorderBufferTXN *txn, CdcRow *row,

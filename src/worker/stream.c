@@ -803,73 +803,10 @@ stream_commit(ReorderBufferTXN *txn)
 	lane.in_callback = false;
 }
 
-/* The way up from table/. */
-
-static int
-hook_subscribe(Oid relid, List *ancestors, CdcSubscriber **subs)
+ReorderBufferTXN *
+stream_txn(void)
 {
-	int			n = 0;
-	int			max = 8;
-	dlist_iter	iter;
-
-	*subs = NULL;
-	if (relid < FirstNormalObjectId)
-		return 0;				/* whatever a definition says */
-
-	*subs = palloc0(sizeof(CdcSubscriber) * max);
-	dlist_foreach(iter, &lane.feeds)
-	{
-		CdcFeed    *feed = dlist_container(CdcFeed, node, iter.cur);
-		int			target;
-
-		/* an export of one moment follows no changes */
-		if (feed->mode == CDC_FEED_STOPPED ||
-			feed->options->initial_scan == CDC_SCAN_ONLY)
-			continue;
-		target = cdc_feed_find_target(feed, relid, ancestors);
-		if (target < 0 && unlikely(feed->rules != NULL) &&
-			cdc_feed_takes(feed, current_txn))
-			target = rules_join_new(feed, relid, current_txn);
-		if (target < 0)
-			continue;
-		if (n == max)
-		{
-			*subs = repalloc(*subs, sizeof(CdcSubscriber) * max * 2);
-			memset(*subs + max, 0, sizeof(CdcSubscriber) * max);
-			max *= 2;
-		}
-		(*subs)[n].feed = feed;
-		(*subs)[n].target = target;
-		n++;
-	}
-	return n;
-}
-
-static CdcTopic *
-hook_topic(CdcSubscriber *sub, const char *columns)
-{
-	/* a replay shows old columns to feeds that are further on */
-	return cdc_feed_topic(sub->feed, sub->target,
-						  cdc_feed_takes(sub->feed, current_txn) ? columns : NULL);
-}
-
-static const CdcEncodeOptions *
-hook_encode_options(CdcSubscriber *sub)
-{
-	return &sub->feed->encode;
-}
-
-/* Columns of the target that are sent. */
-static const char *
-hook_columns(CdcSubscriber *sub)
-{
-	return sub->feed->def->targets[sub->target].columns;
-}
-
-static Oid
-hook_target_relid(CdcSubscriber *sub)
-{
-	return sub->feed->def->targets[sub->target].relid;
+	return current_txn;
 }
 
 void
@@ -881,13 +818,6 @@ stream_init(void)
 		.truncate = stream_truncate,
 		.commit = stream_commit,
 	};
-	static const CdcTableHooks hooks = {
-		.subscribe = hook_subscribe,
-		.topic = hook_topic,
-		.encode_options = hook_encode_options,
-		.target_relid = hook_target_relid,
-		.columns = hook_columns,
-	};
 
 	row_cxt = AllocSetContextCreate(TopMemoryContext, "cdc_sink row",
 									ALLOCSET_DEFAULT_SIZES);
@@ -896,5 +826,5 @@ stream_init(void)
 	definition_cxt = AllocSetContextCreate(TopMemoryContext, "cdc_sink definitions",
 										   ALLOCSET_SMALL_SIZES);
 	cdc_change_sink = &sink;
-	cdc_tables_init(&hooks);
+	subscribe_init();
 }
