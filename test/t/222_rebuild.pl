@@ -192,8 +192,9 @@ cmp_ok(sql('SELECT count(*) FROM mark'), '>', 500, 'many transactions');
 
 # and a reader who misses something sees it
 {
-	my ($file) = sort glob("$dir/plain/*/*-item-1.ndjson");
-	unlink $file;
+	# every second one: the rows of a single one may all have come again
+	my @files = sort glob("$dir/plain/*/*-item-1.ndjson");
+	unlink $files[ 2 * $_ ] for 0 .. $#files / 2;
 	my $out = '';
 	IPC::Run::run([ $python, $rebuild, "$dir/plain", $journal ], '<', \undef, '>', \$out);
 	like($out, qr/^at \S+\.RESOLVED: item \[\d+\]: files say/, 'a file less is noticed');
