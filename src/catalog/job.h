@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  * job.h
- *		Jobs: rows of the extension's tables and their states.  Together with
- *		checkpoint.h the only code that reads or writes those tables (SPI).
+ *		Jobs: rows of the extension's tables and their states.  Only this folder
+ *		reads or writes those tables (SPI, through rows.h).
  *
  * All functions run inside a transaction with an active snapshot, in a
  * backend or between two drains of a lane.  They qualify every name with
