@@ -36,6 +36,7 @@ typedef struct CdcGivenUp
 {
 	char	   *topic;
 	XLogRecPtr	until;			/* passed for good when acked up to here */
+	CdcHlc		hlc;			/* a replay gives it the same stamp */
 	uint32		len;
 	char		bytes[FLEXIBLE_ARRAY_MEMBER];
 } CdcGivenUp;
@@ -520,6 +521,7 @@ cdc_feed_give_up(CdcFeed *feed, const CdcBatch *batch, const CdcMessage *msg)
 
 	copy->topic = pstrdup(msg->topic->name);
 	copy->until = Max(feed->queued_lsn, feed->partial_lsn);
+	copy->hlc = msg->hlc;
 	copy->len = len;
 	memcpy(copy->bytes, batch->buf.data + msg->off, len);
 	feed->given_up = lappend(feed->given_up, copy);
@@ -583,6 +585,7 @@ skip_given_up(CdcFeed *feed, CdcBatch *batch)
 			CdcMessage *msg = &batch->msgs[i];
 
 			if (copy->len == cdc_msg_bytes(msg) &&
+				cdc_hlc_cmp(copy->hlc, msg->hlc) == 0 &&
 				strcmp(copy->topic, msg->topic->name) == 0 &&
 				same_bytes(feed, copy->bytes, batch->buf.data + msg->off, copy->len))
 				msg->flags |= CDC_MSG_SKIP;

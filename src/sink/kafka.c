@@ -193,8 +193,8 @@ is_refused(KafkaSink *k, CdcBatch *batch, const CdcMessage *m, KafkaTopic *kt)
 
 	if (likely(k->refused_bytes != (int64) (key_len + len)))
 		return false;
-	err = cdc_kafka_take_refused(k->sink.job_id, cdc_msg_key(batch, m), key_len,
-								 cdc_msg_value(batch, m), len);
+	err = cdc_kafka_take_refused(k->sink.job_id, m->hlc, cdc_msg_key(batch, m),
+								 key_len, cdc_msg_value(batch, m), len);
 	if (err == 0)
 		return false;
 	k->refused_bytes = -1;
@@ -388,7 +388,7 @@ handle_failed(KafkaSink *k, const rd_kafka_message_t *msg, size_t count)
 	if (refused && count == 1 && held != NULL)
 	{
 		/* The producer is at its end; the next one will say which it is. */
-		cdc_kafka_learn_refused(k->sink.job_id, msg);
+		cdc_kafka_learn_refused(k->sink.job_id, msg, held->batch);
 		cdc_kafka_learn_batch_bytes(k->sink.job_id, 0);
 	}
 	else if (refused && count > 1)

@@ -118,11 +118,12 @@ extern void cdc_kafka_handle_limits(KafkaSink *k, rd_kafka_event_t *event);
 extern void cdc_kafka_check_limits(KafkaSink *k, int64 now);
 extern int	cdc_kafka_learnt_batch_bytes(int64 job_id);
 extern void cdc_kafka_learn_batch_bytes(int64 job_id, int bytes);
-extern void cdc_kafka_learn_refused(int64 job_id, const rd_kafka_message_t *msg);
+extern void cdc_kafka_learn_refused(int64 job_id, const rd_kafka_message_t *msg,
+									const CdcBatch *batch);
 extern int64 cdc_kafka_refused_bytes(int64 job_id);
-extern rd_kafka_resp_err_t cdc_kafka_take_refused(int64 job_id, const char *key,
-												  size_t key_len, const char *value,
-												  size_t len);
+extern rd_kafka_resp_err_t cdc_kafka_take_refused(int64 job_id, CdcHlc hlc,
+												  const char *key, size_t key_len,
+												  const char *value, size_t len);
 
 /* kafka_start.c */
 extern CdcSink *cdc_kafka_open(const CdcSinkConfig *config);

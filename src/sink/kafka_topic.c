@@ -29,6 +29,7 @@ typedef struct KafkaLearnt
 	rd_kafka_resp_err_t refused;	/* why the message was, 0: none */
 	int64		refused_bytes;
 	uint64		refused_hash;
+	CdcHlc		refused_hlc;	/* wall 0: not known */
 } KafkaLearnt;
 
 static KafkaLearnt *learnt = NULL;
@@ -125,7 +126,8 @@ message_hash(const void *key, size_t key_len, const void *value, size_t len)
  * one knows it and need not send it again to find out.
  */
 void
-cdc_kafka_learn_refused(int64 job_id, const rd_kafka_message_t *msg)
+cdc_kafka_learn_refused(int64 job_id, const rd_kafka_message_t *msg,
+						const CdcBatch *batch)
 {
 	KafkaLearnt *l = make_learnt(job_id);
 
@@ -134,6 +136,12 @@ cdc_kafka_learn_refused(int64 job_id, const rd_kafka_message_t *msg)
 	l->refused = msg->err;
 	l->refused_bytes = msg->key_len + msg->len;
 	l->refused_hash = message_hash(msg->key, msg->key_len, msg->payload, msg->len);
+	memset(&l->refused_hlc, 0, sizeof(l->refused_hlc));
+	for (uint32 i = 0; i < batch->nmsgs && msg->payload != NULL; i++)
+	{
+		if (cdc_msg_value(batch, &batch->msgs[i]) == msg->payload)
+			l->refused_hlc = batch->msgs[i].hlc;
+	}
 }
 
 /* Size of that message, or -1. */
@@ -150,13 +158,14 @@ cdc_kafka_refused_bytes(int64 job_id)
  * sends it all the same will learn anew.
  */
 rd_kafka_resp_err_t
-cdc_kafka_take_refused(int64 job_id, const char *key, size_t key_len,
-					   const char *value, size_t len)
+cdc_kafka_take_refused(int64 job_id, CdcHlc hlc, const char *key,
+					   size_t key_len, const char *value, size_t len)
 {
 	KafkaLearnt *l = find_learnt(job_id);
 	rd_kafka_resp_err_t err;
 
 	if (l == NULL || l->refused == 0 || l->refused_bytes != key_len + len ||
+		(l->refused_hlc.wall != 0 && cdc_hlc_cmp(l->refused_hlc, hlc) != 0) ||
 		l->refused_hash != message_hash(key, key_len, value, len))
 		return 0;
 	err = l->refused;
