@@ -14,9 +14,7 @@
 
 #include "port/pg_bitutils.h"
 #include "sink/kafka.h"
-#include "utils/builtins.h"
-#include "utils/jsonb.h"
-#include "utils/numeric.h"
+#include "sink/sink_config.h"
 
 #define DEFAULT_CLIENT_ID	"cdc_sink"
 
@@ -49,136 +47,53 @@ typedef struct SinkConfig
 	int64		backoff_us;
 } SinkConfig;
 
-pg_noreturn static void bad_json(const char *fmt,...) pg_attribute_printf(1, 2);
-
-static void
-bad_json(const char *fmt,...)
-{
-	char		text[256];
-	va_list		args;
-
-	va_start(args, fmt);
-	vsnprintf(text, sizeof(text), fmt, args);
-	va_end(args);
-	cdc_kafka_bad("error unmarshalling json: %s", text);
-}
-
-static Jsonb *
-parse_json(const char *text)
-{
-	Jsonb	   *volatile result = NULL;
-	MemoryContext context = CurrentMemoryContext;
-
-	PG_TRY();
-	{
-		result = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(text)));
-	}
-	PG_CATCH();
-	{
-		ErrorData  *error;
-
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		if (ERRCODE_TO_CATEGORY(error->sqlerrcode) != ERRCODE_DATA_EXCEPTION)
-			ReThrowError(error);
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("error unmarshalling json: %s", error->message),
-				 error->detail ? errdetail("%s", error->detail) : 0,
-				 errhint("Option kafka_sink_config is a JSON object such as '{\"Flush\": {\"MaxMessages\": 1000, \"Frequency\": \"1s\"}, \"RequiredAcks\": \"ALL\"}'.")));
-	}
-	PG_END_TRY();
-	return result;
-}
-
-static char *
-json_string(const char *field, const JsonbValue *v)
-{
-	if (v->type != jbvString)
-		bad_json("field %s must be a string", field);
-	return pnstrdup(v->val.string.val, v->val.string.len);
-}
-
+/* A count or size, as librdkafka takes them. */
 static int64
-json_int(const char *field, const JsonbValue *v)
+read_count(const char *field, const JsonbValue *v)
 {
-	char	   *text;
-	char	   *end;
-	int64		result;
+	int64		result = cdc_sink_config_count(field, v);
 
-	if (v->type != jbvNumeric)
-		bad_json("field %s must be an integer", field);
-	text = DatumGetCString(DirectFunctionCall1(numeric_out,
-											   NumericGetDatum(v->val.numeric)));
-	errno = 0;
-	result = strtoll(text, &end, 10);
-	if (errno != 0 || *end != '\0')
-		bad_json("field %s must be an integer", field);
-	return result;
-}
-
-/* A count or size. */
-static int64
-json_count(const char *field, const JsonbValue *v)
-{
-	int64		result = json_int(field, v);
-
-	if (result < 0)
-		cdc_kafka_bad("invalid sink config, all values must be non-negative");
 	if (result > PG_INT32_MAX)
-		bad_json("field %s is out of range", field);
-	return result;
-}
-
-static int64
-json_duration(const char *field, const JsonbValue *v, int64 max)
-{
-	char	   *text = json_string(field, v);
-	int64		result;
-
-	if (text[0] == '-')
-		cdc_kafka_bad("invalid sink config, all values must be non-negative");
-	result = cdc_parse_duration(field, text);
-	if (result > max)
-		cdc_kafka_bad("%s is longer than %d seconds", field, (int) (max / 1000000));
+		cdc_kafka_bad("error unmarshalling json: field %s is out of range", field);
 	return result;
 }
 
 static void
-read_field(SinkConfig *c, const char *field, const JsonbValue *v)
+read_field(void *config, const char *field, const JsonbValue *v)
 {
+	SinkConfig *c = config;
+
 	if (pg_strcasecmp(field, "Flush.MaxMessages") == 0)
-		c->max_messages = json_count(field, v);
+		c->max_messages = read_count(field, v);
 	else if (pg_strcasecmp(field, "Flush.Messages") == 0)
-		c->messages = json_count(field, v);
+		c->messages = read_count(field, v);
 	else if (pg_strcasecmp(field, "Flush.Bytes") == 0)
-		c->bytes = json_count(field, v);
+		c->bytes = read_count(field, v);
 	else if (pg_strcasecmp(field, "Flush.MaxBytes") == 0)
-		c->max_bytes = json_count(field, v);
+		c->max_bytes = read_count(field, v);
 	else if (pg_strcasecmp(field, "Flush.Frequency") == 0)
-		c->frequency_us = json_duration(field, v, MAX_LINGER_US);
+		c->frequency_us = cdc_sink_config_duration(field, v, MAX_LINGER_US);
 	else if (pg_strcasecmp(field, "RequiredAcks") == 0)
-		c->acks = json_string(field, v);
+		c->acks = cdc_sink_config_string(field, v);
 	else if (pg_strcasecmp(field, "Version") == 0)
-		c->version = json_string(field, v);
+		c->version = cdc_sink_config_string(field, v);
 	else if (pg_strcasecmp(field, "ClientID") == 0)
-		c->client_id = json_string(field, v);
+		c->client_id = cdc_sink_config_string(field, v);
 	else if (pg_strcasecmp(field, "Compression") == 0)
-		c->compression = json_string(field, v);
+		c->compression = cdc_sink_config_string(field, v);
 	else if (pg_strcasecmp(field, "CompressionLevel") == 0)
 	{
-		c->level = json_int(field, v);
+		c->level = cdc_sink_config_int(field, v);
 		c->has_level = true;
 	}
 	else if (pg_strcasecmp(field, "Retry.Backoff") == 0)
-		c->backoff_us = json_duration(field, v, MAX_BACKOFF_US);
+		c->backoff_us = cdc_sink_config_duration(field, v, MAX_BACKOFF_US);
 	else if (pg_strcasecmp(field, "Retry.Max") == 0)
 	{
 		/* Checked only: messages are retried until they are through. */
-		if (v->type == jbvString && pg_strcasecmp(json_string(field, v), "inf") == 0)
+		if (v->type == jbvString && pg_strcasecmp(cdc_sink_config_string(field, v), "inf") == 0)
 			return;
-		if (v->type != jbvNumeric || json_int(field, v) <= 0)
+		if (v->type != jbvNumeric || cdc_sink_config_int(field, v) <= 0)
 			cdc_kafka_bad("Retry.Max must be either a positive int or 'inf' for infinite retries.");
 	}
 	else
@@ -186,39 +101,6 @@ read_field(SinkConfig *c, const char *field, const JsonbValue *v)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("unknown field \"%s\" in kafka_sink_config", field),
 				 errhint("Fields are Flush.{MaxMessages, Messages, Bytes, Frequency, MaxBytes}, RequiredAcks, Version, ClientID, Compression, CompressionLevel and Retry.{Max, Backoff}.")));
-}
-
-/* Reads the members of one object; Flush and Retry hold objects. */
-static void
-read_object(SinkConfig *c, JsonbContainer *object, const char *prefix)
-{
-	JsonbIterator *it = JsonbIteratorInit(object);
-	JsonbIteratorToken token;
-	JsonbValue	v;
-	char	   *field = NULL;
-
-	if (JsonContainerIsScalar(object) || !JsonContainerIsObject(object))
-		bad_json("%s must be an object", prefix[0] ? prefix : "kafka_sink_config");
-	while ((token = JsonbIteratorNext(&it, &v, true)) != WJB_DONE)
-	{
-		if (token == WJB_KEY)
-			field = psprintf("%s%s%.*s", prefix, prefix[0] ? "." : "",
-							 v.val.string.len, v.val.string.val);
-		else if (token == WJB_VALUE)
-		{
-			if (v.type == jbvNull)
-				continue;
-			if (pg_strcasecmp(field, "Flush") == 0 ||
-				pg_strcasecmp(field, "Retry") == 0)
-			{
-				if (v.type != jbvBinary)
-					bad_json("%s must be an object", field);
-				read_object(c, v.val.binary.data, field);
-			}
-			else
-				read_field(c, field, &v);
-		}
-	}
 }
 
 static void
@@ -310,7 +192,7 @@ cdc_kafka_sink_config(CdcKafkaConfig *config, const char *json)
 	memset(&c, 0, sizeof(c));
 	c.frequency_us = c.backoff_us = -1;
 	if (json != NULL)
-		read_object(&c, &parse_json(json)->root, "");
+		cdc_sink_config_read("kafka_sink_config", json, read_field, &c);
 	if (c.frequency_us <= 0 && (c.messages > 0 || c.bytes > 0))
 		cdc_kafka_bad("invalid sink config, Flush.Frequency is not set, messages may never be sent");
 

@@ -15,10 +15,8 @@
 #include "lib/stringinfo.h"
 #include "sink/headers.h"
 #include "sink/http.h"
+#include "sink/sink_config.h"
 #include "sink/webhook.h"
-#include "utils/builtins.h"
-#include "utils/jsonb.h"
-#include "utils/numeric.h"
 
 #define DEFAULT_BACKOFF_US	500000
 #define MAX_BACKOFF_US		30000000
@@ -30,8 +28,6 @@
 
 #define BAD(...) \
 	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), __VA_ARGS__))
-#define BAD_JSON(fmt, ...) \
-	BAD(errmsg("error unmarshalling json: " fmt, __VA_ARGS__))
 
 /* These are ours, all others are the request's. */
 static const char *const own_params[] = {
@@ -41,109 +37,33 @@ static const char *const own_params[] = {
 
 /* ---- webhook_sink_config ---------------------------------------------- */
 
-static char *
-json_string(const char *field, const JsonbValue *v)
-{
-	if (v->type != jbvString)
-		BAD_JSON("field %s must be a string", field);
-	return pnstrdup(v->val.string.val, v->val.string.len);
-}
-
-static int64
-json_int(const char *field, const JsonbValue *v)
-{
-	char	   *text;
-	char	   *end;
-	int64		result;
-
-	if (v->type != jbvNumeric)
-		BAD_JSON("field %s must be an integer", field);
-	text = DatumGetCString(DirectFunctionCall1(numeric_out,
-											   NumericGetDatum(v->val.numeric)));
-	errno = 0;
-	result = strtoll(text, &end, 10);
-	if (errno != 0 || *end != '\0')
-		BAD_JSON("field %s must be an integer", field);
-	return result;
-}
-
-static int64
-json_count(const char *field, const JsonbValue *v)
-{
-	int64		result = json_int(field, v);
-
-	if (result < 0)
-		BAD(errmsg("invalid sink config, all values must be non-negative"));
-	return result;
-}
-
-static int64
-json_duration(const char *field, const JsonbValue *v, int64 max)
-{
-	char	   *text = json_string(field, v);
-	int64		result;
-
-	if (text[0] == '-')
-		BAD(errmsg("invalid sink config, all values must be non-negative"));
-	result = cdc_parse_duration(field, text);
-	if (result > max)
-		BAD(errmsg("%s is longer than %d seconds", field, (int) (max / 1000000)));
-	return result;
-}
-
 static void
-read_field(CdcWebhookConfig *c, const char *field, const JsonbValue *v)
+read_field(void *config, const char *field, const JsonbValue *v)
 {
+	CdcWebhookConfig *c = config;
+
 	if (pg_strcasecmp(field, "Flush.Messages") == 0)
-		c->messages = json_count(field, v);
+		c->messages = cdc_sink_config_count(field, v);
 	else if (pg_strcasecmp(field, "Flush.Bytes") == 0)
-		c->bytes = json_count(field, v);
+		c->bytes = cdc_sink_config_count(field, v);
 	else if (pg_strcasecmp(field, "Flush.Frequency") == 0)
-		c->frequency_ms = (json_duration(field, v, MAX_FREQUENCY_US) + 999) / 1000;
+		c->frequency_ms = (cdc_sink_config_duration(field, v, MAX_FREQUENCY_US) + 999) / 1000;
 	else if (pg_strcasecmp(field, "Retry.Backoff") == 0)
-		c->backoff_ms = (int) ((json_duration(field, v, MAX_BACKOFF_US) + 999) / 1000);
+		c->backoff_ms = (int) ((cdc_sink_config_duration(field, v, MAX_BACKOFF_US) + 999) / 1000);
 	else if (pg_strcasecmp(field, "Retry.Max") == 0)
 	{
 		/* Checked only: messages are retried until they are through. */
 		if (v->type == jbvNumeric)
 		{
-			if (json_int(field, v) <= 0)
+			if (cdc_sink_config_int(field, v) <= 0)
 				BAD(errmsg("Retry.Max must be a positive integer. use 'inf' for infinite retries."));
 		}
-		else if (v->type != jbvString || pg_strcasecmp(json_string(field, v), "inf") != 0)
+		else if (v->type != jbvString || pg_strcasecmp(cdc_sink_config_string(field, v), "inf") != 0)
 			BAD(errmsg("Retry.Max must be either a positive int or 'inf' for infinite retries."));
 	}
 	else
 		BAD(errmsg("unknown field \"%s\" in webhook_sink_config", field),
 			errhint("Fields are Flush.{Messages, Bytes, Frequency} and Retry.{Max, Backoff}."));
-}
-
-/* Reads the members of one object; Flush and Retry hold objects. */
-static void
-read_object(CdcWebhookConfig *c, JsonbContainer *object, const char *prefix)
-{
-	JsonbIterator *it = JsonbIteratorInit(object);
-	JsonbIteratorToken token;
-	JsonbValue	v;
-	char	   *field = NULL;
-
-	if (JsonContainerIsScalar(object) || !JsonContainerIsObject(object))
-		BAD_JSON("%s must be an object", prefix[0] ? prefix : "webhook_sink_config");
-	while ((token = JsonbIteratorNext(&it, &v, true)) != WJB_DONE)
-	{
-		if (token == WJB_KEY)
-			field = psprintf("%s%s%.*s", prefix, prefix[0] ? "." : "",
-							 v.val.string.len, v.val.string.val);
-		else if (token == WJB_VALUE && v.type != jbvNull)
-		{
-			if (pg_strcasecmp(field, "Flush") != 0 && pg_strcasecmp(field, "Retry") != 0)
-				read_field(c, field, &v);
-			else if (v.type == jbvBinary)
-				read_object(c, v.val.binary.data, field);
-			else
-				BAD_JSON("%s must be an object", field);
-		}
-	}
 }
 
 static void
@@ -152,7 +72,7 @@ read_sink_config(CdcWebhookConfig *c, const char *json)
 	c->backoff_ms = DEFAULT_BACKOFF_US / 1000;
 	if (json == NULL)
 		return;
-	read_object(c, &DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(json)))->root, "");
+	cdc_sink_config_read("webhook_sink_config", json, read_field, c);
 	if (c->frequency_ms == 0 && (c->messages > 0 || c->bytes > 0))
 		BAD(errmsg("invalid sink config, Flush.Frequency is not set, messages may never be sent"));
 	c->backoff_ms = Max(c->backoff_ms, 1);
