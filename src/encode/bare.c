@@ -124,17 +124,6 @@ append_meta(CdcRowEncoder *enc, CdcBuf *out, const CdcRow *row)
 	cdc_buf_append_char(out, '}');
 }
 
-static void
-append_fields(CdcFields *fields, CdcBuf *out, const Datum *values,
-			  const bool *nulls, const bool *unavailable)
-{
-	if (likely(unavailable == NULL))
-		cdc_fields_encode(fields, out, values, nulls);
-	else
-		cdc_fields_encode_marked(fields, out, values, nulls, unavailable,
-								 "\"" CDC_UNAVAILABLE "\"");
-}
-
 static bool
 bare_value(CdcRowEncoder *enc, CdcBuf *out, const CdcRow *row)
 {
@@ -154,9 +143,9 @@ bare_value(CdcRowEncoder *enc, CdcBuf *out, const CdcRow *row)
 							row->unavailable);
 	else
 	{
-		append_fields(&state->head, out, values, nulls, row->unavailable);
+		cdc_envelope_members(&state->head, out, values, nulls, row->unavailable);
 		append_meta(enc, out, row);
-		append_fields(&state->tail, out, values, nulls, row->unavailable);
+		cdc_envelope_members(&state->tail, out, values, nulls, row->unavailable);
 		cdc_buf_append_char(out, '}');
 	}
 	return true;

@@ -29,35 +29,18 @@ static void append_type(StringInfo out, const char *field, Oid type,
 						int32 typmod, bool optional);
 
 static void
-append_quoted(StringInfo out, const char *text)
-{
-	size_t		len;
-	char	   *quoted = cdc_json_quote(CurrentMemoryContext, text, &len);
-
-	appendBinaryStringInfo(out, quoted, (int) len);
-	pfree(quoted);
-}
-
-static void
 open_node(StringInfo out, const char *field)
 {
 	appendStringInfoChar(out, '{');
 	if (field != NULL)
-	{
-		appendStringInfoString(out, "\"field\": ");
-		append_quoted(out, field);
-		appendStringInfoString(out, ", ");
-	}
+		cdc_json_member(out, "field", field);
 }
 
 static void
 append_name(StringInfo out, const char *name)
 {
-	if (name == NULL)
-		return;
-	appendStringInfoString(out, "\"name\": ");
-	append_quoted(out, name);
-	appendStringInfoString(out, ", ");
+	if (name != NULL)
+		cdc_json_member(out, "name", name);
 }
 
 static const char *
@@ -209,6 +192,8 @@ append_type(StringInfo out, const char *field, Oid type, int32 typmod,
 {
 	Oid			base = getBaseTypeAndTypmod(type, &typmod);
 	ConnectType scalar;
+	int			precision;
+	int			scale;
 
 	open_node(out, field);
 	if (OidIsValid(get_element_type(base)))
@@ -224,14 +209,9 @@ append_type(StringInfo out, const char *field, Oid type, int32 typmod,
 	scalar = scalar_type(base);
 	append_name(out, scalar.name);
 	appendStringInfo(out, "\"optional\": %s, ", bool_text(optional));
-	if (base == NUMERICOID && typmod >= (int32) VARHDRSZ)
-	{
-		int32		packed = typmod - VARHDRSZ;
-
-		/* the scale has 11 bits and a sign; before 15 it was never below 0 */
+	if (base == NUMERICOID && cdc_numeric_limits(typmod, &precision, &scale))
 		appendStringInfo(out, "\"parameters\": {\"precision\": \"%d\", \"scale\": \"%d\"}, ",
-						 (packed >> 16) & 0xffff, ((packed & 0x7ff) ^ 1024) - 1024);
-	}
+						 precision, scale);
 	appendStringInfo(out, "\"type\": \"%s\"}", scalar.type);
 }
 

@@ -69,7 +69,7 @@ typedef union AlignedCopy
 
 /*
  * The value with any header but not compressed and not out of line.  A
- * result other than the original is palloc'ed; drop it with release().
+ * result other than the original is palloc'ed; drop it with cdc_datum_release().
  */
 static inline struct varlena *
 unpack(Datum value)
@@ -79,13 +79,6 @@ unpack(Datum value)
 	if (likely(!VARATT_IS_COMPRESSED(v) && !VARATT_IS_EXTERNAL(v)))
 		return v;
 	return pg_detoast_datum_packed(v);
-}
-
-static inline void
-release(struct varlena *v, Datum value)
-{
-	if (unlikely((Pointer) v != DatumGetPointer(value)))
-		pfree(v);
 }
 
 /*
@@ -116,7 +109,7 @@ static inline void
 release_aligned(struct varlena *v, Datum value, AlignedCopy *copy)
 {
 	if (v != &copy->header)
-		release(v, value);
+		cdc_datum_release(v, value);
 }
 
 /* ---- scalars: bounded, nothing to reserve ---- */
@@ -240,7 +233,7 @@ encode_text(CdcDatum *datum, CdcBuf *out, Datum value)
 	struct varlena *v = unpack(value);
 
 	cdc_json_string(out, VARDATA_ANY(v), VARSIZE_ANY_EXHDR(v));
-	release(v, value);
+	cdc_datum_release(v, value);
 }
 
 static void
@@ -262,7 +255,7 @@ encode_bytea(CdcDatum *datum, CdcBuf *out, Datum value)
 	p = cdc_put_hex(p + 4, (unsigned char *) VARDATA_ANY(v), len);
 	*p++ = '"';
 	out->len = p - out->data;
-	release(v, value);
+	cdc_datum_release(v, value);
 }
 
 static void
@@ -271,7 +264,7 @@ encode_numeric(CdcDatum *datum, CdcBuf *out, Datum value)
 	struct varlena *v = unpack(value);
 
 	cdc_append_numeric_varlena(out, v);
-	release(v, value);
+	cdc_datum_release(v, value);
 }
 
 static void
@@ -290,7 +283,7 @@ encode_json(CdcDatum *datum, CdcBuf *out, Datum value)
 	struct varlena *v = unpack(value);
 
 	cdc_json_text(out, VARDATA_ANY(v), VARSIZE_ANY_EXHDR(v));
-	release(v, value);
+	cdc_datum_release(v, value);
 }
 
 /* A JSON null that can be told from an SQL NULL. */
@@ -603,11 +596,9 @@ cdc_fields_object(MemoryContext cxt, TupleDesc desc, const char *open,
 	qsort(atts, fields->n, sizeof(Form_pg_attribute), compare_names);
 	for (int i = 0; i < fields->n; i++)
 	{
-		size_t		len;
-		char	   *name;
+		char	   *name = cdc_json_quote(CurrentMemoryContext, NameStr(atts[i]->attname));
 
-		name = cdc_json_quote(CurrentMemoryContext, NameStr(atts[i]->attname), &len);
-		init_field(cxt, &fields->field[i], atts[i], i == 0 ? open : ", ", name, len);
+		init_field(cxt, &fields->field[i], atts[i], i == 0 ? open : ", ", name, strlen(name));
 		pfree(name);
 	}
 	pfree(atts);

@@ -111,4 +111,28 @@ extern void cdc_fields_encode_marked(CdcFields *fields, CdcBuf *out,
 									 const Datum *values, const bool *nulls,
 									 const bool *marked, const char *text);
 
+/* Drops a value that was unpacked, if that made a copy. */
+static inline void
+cdc_datum_release(void *v, Datum value)
+{
+	if (unlikely((Pointer) v != DatumGetPointer(value)))
+		pfree(v);
+}
+
+/*
+ * Digits that a numeric's typmod allows, and those of them in the fraction;
+ * false: any.  The scale has eleven bits and a sign; before 15 it was never
+ * below 0.
+ */
+static inline bool
+cdc_numeric_limits(int32 typmod, int *precision, int *scale)
+{
+	if (typmod < (int32) VARHDRSZ)
+		return false;
+	typmod -= VARHDRSZ;
+	*precision = (typmod >> 16) & 0xffff;
+	*scale = ((typmod & 0x7ff) ^ 1024) - 1024;
+	return true;
+}
+
 #endif							/* CDC_DATUM_H */

@@ -90,14 +90,6 @@ typedef struct DebeziumState
 
 /* ---- making an encoder ---- */
 
-static CdcText
-text_of(MemoryContext cxt, const char *s)
-{
-	CdcText		text = {MemoryContextStrdup(cxt, s), strlen(s)};
-
-	return text;
-}
-
 char *
 cdc_debezium_topic(const char *prefix, const char *schema, const char *table)
 {
@@ -149,12 +141,11 @@ add_column(CdcRowEncoder *enc, Columns *columns, Relation rel,
 	Column	   *column = &columns->column[columns->n];
 	char	   *dflt = NULL;
 	char	   *name;
-	size_t		len;
 	const char *null = "null";
 
 	if (t.datum.encode == NULL)
 		return false;
-	name = cdc_json_quote(CurrentMemoryContext, NameStr(att->attname), &len);
+	name = cdc_json_quote(CurrentMemoryContext, NameStr(att->attname));
 	if (rel != NULL)
 		dflt = cdc_debezium_default(enc->cxt, rel, own, &t);
 
@@ -165,9 +156,9 @@ add_column(CdcRowEncoder *enc, Columns *columns, Relation rel,
 		null = dflt;
 
 	column->datum = t.datum;
-	column->prefix = text_of(enc->cxt, psprintf("%c%s:", columns->n == 0 ? '{' : ',', name));
-	column->null = text_of(enc->cxt, null);
-	column->marker = text_of(enc->cxt, t.marker);
+	column->prefix = cdc_text(enc->cxt, psprintf("%c%s:", columns->n == 0 ? '{' : ',', name));
+	column->null = cdc_text(enc->cxt, null);
+	column->marker = cdc_text(enc->cxt, t.marker);
 	column->att = index;
 	columns->n++;
 	appendStringInfo(schema, "%s%s", schema->len > 0 ? "," : "",
@@ -202,9 +193,7 @@ init_columns(CdcRowEncoder *enc, const CdcEncodeTable *table, StringInfo row_sch
 static char *
 quoted(const char *s)
 {
-	size_t		len;
-
-	return cdc_json_quote(CurrentMemoryContext, s, &len);
+	return cdc_json_quote(CurrentMemoryContext, s);
 }
 
 static void
@@ -233,7 +222,7 @@ debezium_init(CdcRowEncoder *enc, const CdcEncodeTable *table)
 	if (state->opts.key_schemas)
 		appendStringInfo(&text, "{\"schema\":{\"type\":\"struct\",\"fields\":[%s],\"optional\":false,\"name\":\"%s.Key\"},\"payload\":",
 						 key_schema.data, name);
-	state->key_open = text_of(enc->cxt, text.data);
+	state->key_open = cdc_text(enc->cxt, text.data);
 
 	resetStringInfo(&text);
 	if (state->opts.value_schemas)
@@ -247,19 +236,19 @@ debezium_init(CdcRowEncoder *enc, const CdcEncodeTable *table)
 						 name);
 	}
 	appendStringInfoString(&text, "{\"before\":");
-	state->value_open = text_of(enc->cxt, text.data);
+	state->value_open = cdc_text(enc->cxt, text.data);
 
 	resetStringInfo(&text);
 	appendStringInfo(&text, ",\"source\":{\"version\":\"" SOURCE_VERSION "\",\"connector\":\"postgresql\",\"name\":%s,\"ts_ms\":",
 					 quoted(prefix));
-	state->source_open = text_of(enc->cxt, text.data);
+	state->source_open = cdc_text(enc->cxt, text.data);
 	resetStringInfo(&text);
 	appendStringInfo(&text, ",\"db\":%s,\"sequence\":", quoted(db));
-	state->source_db = text_of(enc->cxt, text.data);
+	state->source_db = cdc_text(enc->cxt, text.data);
 	resetStringInfo(&text);
 	appendStringInfo(&text, ",\"schema\":%s,\"table\":%s,\"txId\":", quoted(table->schema),
 					 quoted(table->name));
-	state->source_table = text_of(enc->cxt, text.data);
+	state->source_table = cdc_text(enc->cxt, text.data);
 }
 
 /* ---- rows ---- */
@@ -309,31 +298,20 @@ debezium_key(CdcRowEncoder *enc, CdcBuf *out, const CdcRow *row)
 static void
 append_stamps(CdcBuf *out, int64 nanos)
 {
-	out->len += sprintf(cdc_buf_reserve(out, 128),
-						",\"ts_us\":" INT64_FORMAT ",\"ts_ns\":" INT64_FORMAT,
-						nanos / NANOS_PER_MICRO, nanos);
-}
-
-static void
-append_int(CdcBuf *out, int64 v)
-{
-	out->len += sprintf(cdc_buf_reserve(out, 32), INT64_FORMAT, v);
+	cdc_buf_append_lit(out, ",\"ts_us\":");
+	cdc_envelope_int(out, nanos / NANOS_PER_MICRO);
+	cdc_buf_append_lit(out, ",\"ts_ns\":");
+	cdc_envelope_int(out, nanos);
 }
 
 static void
 append_source(DebeziumState *state, CdcBuf *out, const CdcRow *row)
 {
 	bool		scan = row->op == 'r';
-	int64		nanos;
-
-	if (scan)
-		nanos = row->updated.wall;
-	else
-		nanos = (row->commit_time + (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY) *
-			NANOS_PER_MICRO;
+	int64		nanos = scan ? row->updated.wall : cdc_hlc_wall(row->commit_time);
 
 	append_text(out, &state->source_open);
-	append_int(out, nanos / (1000 * NANOS_PER_MICRO));
+	cdc_envelope_int(out, nanos / (1000 * NANOS_PER_MICRO));
 	if (scan)
 		cdc_buf_append_lit(out, ",\"snapshot\":\"true\"");
 	else

@@ -87,9 +87,7 @@ named(Builder *b, const char *type, const char *name, CdcDatumFn encode,
 static char *
 quote(Builder *b, const char *text)
 {
-	size_t		len;
-
-	return cdc_json_quote(b->cxt, text, &len);
+	return cdc_json_quote(b->cxt, text);
 }
 
 /* A text, by the encoder that JSON has for the type. */
@@ -108,14 +106,11 @@ static void
 decimal(Builder *b, int32 typmod)
 {
 	CdcDebeziumState *state = new_state(b);
+	int			precision;
 	int			scale = 0;
+	bool		limited = cdc_numeric_limits(typmod, &precision, &scale);
 
-	if (typmod >= (int32) VARHDRSZ)
-	{
-		/* eleven bits, signed */
-		scale = ((((typmod - VARHDRSZ) & 0x7ff) ^ 1024) - 1024);
-		state->scale = scale;
-	}
+	state->scale = scale;
 	switch (b->opts->decimal)
 	{
 		case CDC_DBZ_DECIMAL_STRING:
@@ -127,12 +122,12 @@ decimal(Builder *b, int32 typmod)
 			plain(b, "double", cdc_dbz_decimal_double, "0.0");
 			break;
 		case CDC_DBZ_DECIMAL_PRECISE:
-			if (typmod >= (int32) VARHDRSZ)
+			if (limited)
 			{
 				named(b, "bytes", DECIMAL_NAME, cdc_dbz_decimal, "\"AA==\"");
 				b->t.parameters =
 					MemoryContextStrdup(b->cxt, psprintf("{\"scale\":\"%d\",\"connect.decimal.precision\":\"%d\"}",
-														 scale, ((typmod - VARHDRSZ) >> 16) & 0xffff));
+														 scale, precision));
 			}
 			else
 			{

@@ -255,8 +255,7 @@ cdc_dbz_bytea(CdcDatum *datum, CdcBuf *out, Datum value)
 
 	cdc_dbz_put_bytes(out, VARDATA_ANY(v), VARSIZE_ANY_EXHDR(v),
 					  ((CdcDebeziumState *) datum->state)->opts->binary);
-	if ((Pointer) v != DatumGetPointer(value))
-		pfree(v);
+	cdc_datum_release(v, value);
 }
 
 /* A bit string of one: true or false. */
@@ -269,8 +268,7 @@ cdc_dbz_bit(CdcDatum *datum, CdcBuf *out, Datum value)
 		cdc_buf_append_lit(out, "true");
 	else
 		cdc_buf_append_lit(out, "false");
-	if ((Pointer) v != DatumGetPointer(value))
-		pfree(v);
+	cdc_datum_release(v, value);
 }
 
 /*
@@ -295,8 +293,7 @@ cdc_dbz_bits(CdcDatum *datum, CdcBuf *out, Datum value)
 		n--;
 	put_base64(out, bytes, n, base64_std);
 	pfree(bytes);
-	if ((Pointer) v != DatumGetPointer(value))
-		pfree(v);
+	cdc_datum_release(v, value);
 }
 
 /* ---- decimals ---- */
@@ -390,8 +387,7 @@ numeric_digits(CdcBuf *out, Datum value, char **digits, size_t *n, int *scale,
 
 	/* the text goes where the result will go, and is taken back */
 	cdc_append_numeric_varlena(out, v);
-	if ((Pointer) v != DatumGetPointer(value))
-		pfree(v);
+	cdc_datum_release(v, value);
 	p = out->data + start;
 	end = out->data + out->len;
 	out->len = start;
@@ -476,8 +472,7 @@ cdc_dbz_decimal_string(CdcDatum *datum, CdcBuf *out, Datum value)
 	}
 	else
 		cdc_buf_append_char(out, '"');
-	if ((Pointer) v != DatumGetPointer(value))
-		pfree(v);
+	cdc_datum_release(v, value);
 }
 
 void
@@ -488,8 +483,7 @@ cdc_dbz_decimal_double(CdcDatum *datum, CdcBuf *out, Datum value)
 	double		number;
 
 	cdc_append_numeric_varlena(out, v);
-	if ((Pointer) v != DatumGetPointer(value))
-		pfree(v);
+	cdc_datum_release(v, value);
 	if (out->data[start] == '"')
 		return;
 	cdc_buf_append_char(out, '\0');
@@ -691,6 +685,5 @@ cdc_dbz_array(CdcDatum *datum, CdcBuf *out, Datum value)
 		}
 	}
 	cdc_buf_append_char(out, ']');
-	if ((Pointer) array != DatumGetPointer(value))
-		pfree(array);
+	cdc_datum_release(array, value);
 }

@@ -15,7 +15,6 @@
 
 #include <unistd.h>
 
-#include "base/compat.h"
 #include "base/session.h"
 #include "commands/dbcommands.h"
 #include "encode/connect.h"
@@ -44,37 +43,6 @@ static const CdcText inner_key_open = {"{", 1};
 
 /* ---- when the encoder is made ---- */
 
-static CdcText
-keep(CdcRowEncoder *enc, const char *text, size_t len)
-{
-	CdcText		result;
-
-	result.data = MemoryContextAlloc(enc->cxt, len + 1);
-	memcpy(result.data, text, len);
-	result.data[len] = '\0';
-	result.len = len;
-	return result;
-}
-
-static CdcText
-keep_string(CdcRowEncoder *enc, const char *text)
-{
-	return keep(enc, text, strlen(text));
-}
-
-/* "name": "text", with a separator behind it */
-static void
-append_member(StringInfo out, const char *name, const char *text)
-{
-	size_t		len;
-	char	   *quoted = cdc_json_quote(CurrentMemoryContext, text, &len);
-
-	appendStringInfo(out, "\"%s\": ", name);
-	appendBinaryStringInfo(out, quoted, (int) len);
-	appendStringInfoString(out, ", ");
-	pfree(quoted);
-}
-
 static void
 init_source(CdcRowEncoder *enc, EnrichedState *state, const CdcEncodeTable *table)
 {
@@ -84,38 +52,36 @@ init_source(CdcRowEncoder *enc, EnrichedState *state, const CdcEncodeTable *tabl
 
 	initStringInfo(&buf);
 	appendStringInfoString(&buf, ", \"source\": {");
-	append_member(&buf, "changefeed_sink", enc->opts.sink_name ? enc->opts.sink_name : "");
+	cdc_json_member(&buf, "changefeed_sink", enc->opts.sink_name ? enc->opts.sink_name : "");
 	snprintf(number, sizeof(number), UINT64_FORMAT, cdc_session_system_id());
-	append_member(&buf, "cluster_id", number);
-	append_member(&buf, "cluster_name", cluster_name ? cluster_name : "");
-	append_member(&buf, "database_name", get_database_name(MyDatabaseId));
-	append_member(&buf, "db_version", "PostgreSQL " PG_VERSION);
+	cdc_json_member(&buf, "cluster_id", number);
+	cdc_json_member(&buf, "cluster_name", cluster_name ? cluster_name : "");
+	cdc_json_member(&buf, "database_name", get_database_name(MyDatabaseId));
+	cdc_json_member(&buf, "db_version", "PostgreSQL " PG_VERSION);
 	snprintf(number, sizeof(number), INT64_FORMAT, enc->opts.job_id);
-	append_member(&buf, "job_id", number);
-	state->source_head = keep(enc, buf.data, buf.len);
+	cdc_json_member(&buf, "job_id", number);
+	state->source_head = cdc_text(enc->cxt, buf.data);
 
 	resetStringInfo(&buf);
 	(void) gethostname(host, sizeof(host) - 1);
-	append_member(&buf, "node_id", "1");
-	append_member(&buf, "node_name", host);
-	append_member(&buf, "origin", "cockroachdb");
+	cdc_json_member(&buf, "node_id", "1");
+	cdc_json_member(&buf, "node_name", host);
+	cdc_json_member(&buf, "origin", "cockroachdb");
 	appendStringInfoString(&buf, "\"primary_keys\": [");
 	for (int i = 0; i < table->nkeys; i++)
 	{
-		size_t		len;
 		char	   *quoted = cdc_json_quote(CurrentMemoryContext,
-											NameStr(TupleDescAttr(table->desc, table->keyatts[i] - 1)->attname),
-											&len);
+											NameStr(TupleDescAttr(table->desc, table->keyatts[i] - 1)->attname));
 
 		appendStringInfo(&buf, "%s%s", i > 0 ? ", " : "", quoted);
 		pfree(quoted);
 	}
 	appendStringInfoString(&buf, "], ");
-	append_member(&buf, "schema_name", table->schema ? table->schema : "");
-	append_member(&buf, "source_node_locality", "");
-	append_member(&buf, "table_name", table->name);
-	buf.len -= 2;				/* the last separator */
-	state->source_rest = keep(enc, buf.data, buf.len);
+	cdc_json_member(&buf, "schema_name", table->schema ? table->schema : "");
+	cdc_json_member(&buf, "source_node_locality", "");
+	cdc_json_member(&buf, "table_name", table->name);
+	buf.data[buf.len - 2] = '\0';	/* the last separator */
+	state->source_rest = cdc_text(enc->cxt, buf.data);
 	pfree(buf.data);
 }
 
@@ -184,7 +150,7 @@ init_value_schema(CdcRowEncoder *enc, EnrichedState *state,
 	cdc_connect_plain(&buf, "ts_ns", "int64", false, true);
 	cdc_connect_close(&buf, "cockroachdb.envelope", false);
 	appendStringInfoChar(&buf, '}');
-	state->close = keep(enc, buf.data, buf.len);
+	state->close = cdc_text(enc->cxt, buf.data);
 	pfree(buf.data);
 }
 
@@ -196,8 +162,8 @@ init_key(CdcRowEncoder *enc, EnrichedState *state, const CdcEncodeTable *table)
 
 	for (int i = 0; i < enc->key->n; i++)
 		wanted[enc->key->field[i].att] = true;
-	state->key_open = keep_string(enc, enc->opts.enriched_schema ?
-								  "{\"payload\": {" : "{");
+	state->key_open = cdc_text(enc->cxt, enc->opts.enriched_schema ?
+							   "{\"payload\": {" : "{");
 	state->key = cdc_fields_object(enc->cxt, table->desc, state->key_open.data, wanted);
 	state->inner_key = cdc_fields_object(enc->cxt, table->desc, "{", wanted);
 	pfree(wanted);
@@ -210,7 +176,7 @@ init_key(CdcRowEncoder *enc, EnrichedState *state, const CdcEncodeTable *table)
 						psprintf("%s.key", table->name), false);
 		appendStringInfoChar(&buf, '}');
 	}
-	state->key_close = keep(enc, buf.data, buf.len);
+	state->key_close = cdc_text(enc->cxt, buf.data);
 	pfree(buf.data);
 }
 
@@ -220,10 +186,10 @@ enriched_init(CdcRowEncoder *enc, const CdcEncodeTable *table)
 	EnrichedState *state = MemoryContextAllocZero(enc->cxt, sizeof(EnrichedState));
 	bool		schema = enc->opts.enriched_schema;
 
-	enc->row_open = keep_string(enc, schema ?
-								"{\"payload\": {\"after\": {" : "{\"after\": {");
-	state->after_null = keep_string(enc, schema ?
-									"{\"payload\": {\"after\": null" : "{\"after\": null");
+	enc->row_open = cdc_text(enc->cxt, schema ?
+							 "{\"payload\": {\"after\": {" : "{\"after\": {");
+	state->after_null = cdc_text(enc->cxt, schema ?
+								 "{\"payload\": {\"after\": null" : "{\"after\": null");
 	enc->row = cdc_envelope_fields(enc, table->desc, enc->row_open.data);
 	if (enc->opts.diff)
 		state->before = cdc_envelope_fields(enc, table->desc, CDC_BEFORE_OPEN);
@@ -233,7 +199,7 @@ enriched_init(CdcRowEncoder *enc, const CdcEncodeTable *table)
 	if (schema)
 		init_value_schema(enc, state, table);
 	else
-		state->close = keep_string(enc, "}");
+		state->close = cdc_text(enc->cxt, "}");
 	enc->state = state;
 }
 
@@ -247,13 +213,6 @@ enriched_key(CdcRowEncoder *enc, CdcBuf *out, const CdcRow *row)
 	cdc_envelope_object(state->key, &state->key_open, out, cdc_row_values(row),
 						cdc_row_nulls(row), row->unavailable);
 	cdc_buf_append(out, state->key_close.data, state->key_close.len);
-}
-
-static void
-append_int64(CdcBuf *out, int64 value)
-{
-	cdc_buf_reserve(out, 32);
-	out->len += cdc_compat_lltoa(value, out->data + out->len);
 }
 
 static void
@@ -274,7 +233,7 @@ append_source(CdcRowEncoder *enc, CdcBuf *out, const CdcRow *row)
 		cdc_buf_append_lit(out, ", \"ts_hlc\": \"");
 		cdc_envelope_stamp(&enc->updated, out, row->updated);
 		cdc_buf_append_lit(out, "\", \"ts_ns\": ");
-		append_int64(out, row->updated.wall);
+		cdc_envelope_int(out, row->updated.wall);
 	}
 	cdc_buf_append_char(out, '}');
 }
@@ -306,7 +265,7 @@ enriched_value(CdcRowEncoder *enc, CdcBuf *out, const CdcRow *row)
 		append_source(enc, out, row);
 	cdc_buf_append(out, enc->topic.data, enc->topic.len);
 	cdc_buf_append_lit(out, ", \"ts_ns\": ");
-	append_int64(out, cdc_hlc_wall(GetCurrentTimestamp()));
+	cdc_envelope_int(out, cdc_hlc_wall(GetCurrentTimestamp()));
 	cdc_buf_append(out, state->close.data, state->close.len);
 	return true;
 }

@@ -81,15 +81,16 @@ cdc_envelope_fields(CdcRowEncoder *enc, TupleDesc desc, const char *open)
 static void
 init_topic(CdcRowEncoder *enc, const char *topic)
 {
-	size_t		len;
 	char	   *quoted;
+	char	   *member;
 
 	enc->topic.data = "";
 	if (!enc->opts.topic_in_value)
 		return;
-	quoted = cdc_json_quote(CurrentMemoryContext, topic, &len);
-	enc->topic.data = MemoryContextAlloc(enc->cxt, len + sizeof(", \"topic\": "));
-	enc->topic.len = sprintf(enc->topic.data, ", \"topic\": %s", quoted);
+	quoted = cdc_json_quote(CurrentMemoryContext, topic);
+	member = psprintf(", \"topic\": %s", quoted);
+	enc->topic = cdc_text(enc->cxt, member);
+	pfree(member);
 	pfree(quoted);
 }
 

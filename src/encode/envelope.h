@@ -15,6 +15,7 @@
 
 #include "postgres.h"
 
+#include "base/compat.h"
 #include "encode/datum.h"
 #include "encode/encode.h"
 #include "encode/row_headers.h"
@@ -33,6 +34,15 @@ typedef struct CdcText
 	char	   *data;
 	size_t		len;
 } CdcText;
+
+/* A copy of a string in "cxt". */
+static inline CdcText
+cdc_text(MemoryContext cxt, const char *s)
+{
+	CdcText		text = {MemoryContextStrdup(cxt, s), strlen(s)};
+
+	return text;
+}
 
 typedef struct CdcEnvelopeOps
 {
@@ -88,6 +98,18 @@ extern const CdcEnvelopeOps cdc_envelope_debezium;
 extern CdcFields *cdc_envelope_fields(CdcRowEncoder *enc, TupleDesc desc,
 									  const char *open);
 
+/* Appends fields without what closes them. */
+static inline void
+cdc_envelope_members(CdcFields *fields, CdcBuf *out, const Datum *values,
+					 const bool *nulls, const bool *unavailable)
+{
+	if (likely(unavailable == NULL))
+		cdc_fields_encode(fields, out, values, nulls);
+	else
+		cdc_fields_encode_marked(fields, out, values, nulls, unavailable,
+								 "\"" CDC_UNAVAILABLE "\"");
+}
+
 /*
  * Appends the fields of a row behind what opens them, and the closing brace.
  * "open" is what the fields were made with: it stands alone if there are none.
@@ -99,11 +121,7 @@ cdc_envelope_object(CdcFields *fields, const CdcText *open, CdcBuf *out,
 {
 	if (fields->n == 0)
 		cdc_buf_append(out, open->data, open->len);
-	if (likely(unavailable == NULL))
-		cdc_fields_encode(fields, out, values, nulls);
-	else
-		cdc_fields_encode_marked(fields, out, values, nulls, unavailable,
-								 "\"" CDC_UNAVAILABLE "\"");
+	cdc_envelope_members(fields, out, values, nulls, unavailable);
 	cdc_buf_append_char(out, '}');
 }
 
@@ -121,12 +139,15 @@ cdc_envelope_array(CdcFields *fields, CdcBuf *out, const Datum *values,
 {
 	if (fields->n == 0)
 		cdc_buf_append_char(out, '[');
-	if (likely(unavailable == NULL))
-		cdc_fields_encode(fields, out, values, nulls);
-	else
-		cdc_fields_encode_marked(fields, out, values, nulls, unavailable,
-								 "\"" CDC_UNAVAILABLE "\"");
+	cdc_envelope_members(fields, out, values, nulls, unavailable);
 	cdc_buf_append_char(out, ']');
+}
+
+/* Appends a number. */
+static inline void
+cdc_envelope_int(CdcBuf *out, int64 value)
+{
+	out->len += cdc_compat_lltoa(value, cdc_buf_reserve(out, 32));
 }
 
 /* Appends the text of a stamp, without quotes. */

@@ -372,7 +372,7 @@ cdc_json_string(CdcBuf *out, const char *s, size_t len)
 }
 
 char *
-cdc_json_quote(MemoryContext cxt, const char *s, size_t *len)
+cdc_json_quote(MemoryContext cxt, const char *s)
 {
 	CdcBuf		buf = {0};
 	char	   *result;
@@ -383,7 +383,6 @@ cdc_json_quote(MemoryContext cxt, const char *s, size_t *len)
 		result = MemoryContextAlloc(cxt, buf.len + 1);
 		memcpy(result, buf.data, buf.len);
 		result[buf.len] = '\0';
-		*len = buf.len;
 	}
 	PG_FINALLY();
 	{
@@ -391,6 +390,15 @@ cdc_json_quote(MemoryContext cxt, const char *s, size_t *len)
 	}
 	PG_END_TRY();
 	return result;
+}
+
+void
+cdc_json_member(StringInfo out, const char *name, const char *text)
+{
+	char	   *quoted = cdc_json_quote(CurrentMemoryContext, text);
+
+	appendStringInfo(out, "\"%s\": %s, ", name, quoted);
+	pfree(quoted);
 }
 
 /* ---- jsonb ---- */

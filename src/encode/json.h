@@ -14,13 +14,17 @@
 #include "postgres.h"
 
 #include "base/buf.h"
+#include "lib/stringinfo.h"
 #include "utils/jsonb.h"
 
 /* Appends a string of the database's encoding with its quotes, escaped. */
 extern void cdc_json_string(CdcBuf *out, const char *s, size_t len);
 
-/* The same as a palloc'ed text in "cxt"; *len gets its length. */
-extern char *cdc_json_quote(MemoryContext cxt, const char *s, size_t *len);
+/* The same as a palloc'ed text in "cxt". */
+extern char *cdc_json_quote(MemoryContext cxt, const char *s);
+
+/* "name": "text", with a separator behind it; the name is as it is to stand. */
+extern void cdc_json_member(StringInfo out, const char *name, const char *text);
 
 /*
  * Appends the value of a jsonb, whose root must be aligned for integers.
