@@ -268,18 +268,6 @@ drop_targets(Alter *alter, List *names)
  */
 
 static void
-remove_pair(Alter *alter, const char *name)
-{
-	ListCell   *lc;
-
-	foreach(lc, alter->pairs)
-	{
-		if (strcmp(((CdcOptionPair *) lfirst(lc))->name, name) == 0)
-			alter->pairs = foreach_delete_current(alter->pairs, lc);
-	}
-}
-
-static void
 check_alterable(Alter *alter, const char *name)
 {
 	cdc_option_check_name(name);
@@ -338,7 +326,7 @@ set_options(Alter *alter, List *pairs)
 			continue;
 		}
 		check_alterable(alter, pair->name);
-		remove_pair(alter, pair->name);
+		alter->pairs = cdc_pairs_remove(alter->pairs, pair->name);
 		alter->pairs = lappend(alter->pairs, pair);
 	}
 }
@@ -358,7 +346,7 @@ unset_options(Alter *alter, List *pairs)
 					 errmsg("cannot unset option \"sink\""),
 					 errhint("Use SET sink = 'uri' to name another one.")));
 		check_alterable(alter, name);
-		remove_pair(alter, name);
+		alter->pairs = cdc_pairs_remove(alter->pairs, name);
 	}
 }
 
@@ -539,8 +527,7 @@ finish(Alter *alter, bool at_position)
 	CdcOptions *options = cdc_options_parse(alter->pairs);
 	CdcPlace   *place;
 	CdcCatalogUser user;
-	StringInfoData description;
-	char	   *with;
+	char	   *description;
 	char	  **secrets;
 	int			nsecrets;
 	bool		new_secrets;
@@ -579,18 +566,13 @@ finish(Alter *alter, bool at_position)
 	if (alter->ops->has_topics)
 		cdc_notice_topics(def, alter->new_sink ? 0 : alter->nkept);
 
-	initStringInfo(&description);
-	appendStringInfo(&description, "CREATE CHANGEFEED FOR %s INTO %s",
-					 cdc_describe_targets(def), quote_literal_cstr(def->sink));
-	with = cdc_options_describe(options);
-	if (with[0] != '\0')
-		appendStringInfo(&description, " WITH OPTIONS (%s)", with);
+	description = cdc_describe_changefeed(cdc_describe_targets(def), def->sink, options);
 
 	cdc_catalog_enter(&user);
 	cdc_job_alter_write(def, at_position, new_secrets ? alter->sink : NULL,
-						nsecrets, secrets, description.data, "json",
+						nsecrets, secrets, description, "json",
 						alter->ops->has_topics);
-	cdc_saved_write(def->job_id, def->owner, description.data);
+	cdc_saved_write(def->job_id, def->owner, description);
 	cdc_catalog_leave(&user);
 	cdc_wake_lane_at_commit();
 }

@@ -12,6 +12,7 @@
 #include "postgres.h"
 
 #include "catalog/job.h"
+#include "catalog/options.h"
 #include "catalog/uri.h"
 #include "nodes/pg_list.h"
 #include "utils/array.h"
@@ -34,6 +35,11 @@ extern char *cdc_describe_targets(const CdcDefinition *def);
  */
 extern bool cdc_restored_request(int64 job_id, CdcJobEvent event);
 extern bool cdc_restored_alter(int64 job_id, List *actions);
+
+/* The statement that makes a feed of these. */
+extern char *cdc_describe_changefeed(const char *targets,
+									 const char *redacted_sink,
+									 const CdcOptions *options);
 
 /* "changefeed will emit to topic ...", for targets from "first" on. */
 extern void cdc_notice_topics(const CdcDefinition *def, int first);

@@ -70,9 +70,9 @@ PG_FUNCTION_INFO_V1(changefeed_wait);
  * ------------------------------------------------------------------------
  */
 
-static char *
-describe(const char *targets, const char *redacted_sink,
-		 const CdcOptions *options)
+char *
+cdc_describe_changefeed(const char *targets, const char *redacted_sink,
+						const CdcOptions *options)
 {
 	char	   *with = cdc_options_describe(options);
 	StringInfoData buf;
@@ -194,8 +194,8 @@ cdc_create_changefeed(List *names, const char *sink, List *pairs,
 						   cdc_uri_param(place->uri, "topic_prefix"),
 						   cdc_uri_param(place->uri, "topic_name"),
 						   options, ops->sanitises_topics);
-	description = describe(cdc_targets_describe(names), def.sink, options);
-	statement = describe(cdc_describe_targets(&def), def.sink, options);
+	description = cdc_describe_changefeed(cdc_targets_describe(names), def.sink, options);
+	statement = cdc_describe_changefeed(cdc_describe_targets(&def), def.sink, options);
 
 	if (ops->probe != NULL)
 		cdc_probe_sink(&def, place->uri_text);

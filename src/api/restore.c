@@ -45,45 +45,6 @@ find(int64 job_id, CdcSaved *saved)
 	return found;
 }
 
-static CdcOptionPair *
-find_pair(List *pairs, const char *name)
-{
-	ListCell   *lc;
-
-	foreach(lc, pairs)
-	{
-		CdcOptionPair *pair = lfirst(lc);
-
-		if (strcmp(pair->name, name) == 0)
-			return pair;
-	}
-	return NULL;
-}
-
-static List *
-remove_pair(List *pairs, const char *name)
-{
-	CdcOptionPair *pair = find_pair(pairs, name);
-
-	return pair ? list_delete_ptr(pairs, pair) : pairs;
-}
-
-/* Puts in what is known of the secrets. */
-static void
-add_secrets(List *pairs, const CdcSaved *saved)
-{
-	ListCell   *lc;
-
-	foreach(lc, cdc_options_from_strings(saved->nsecrets, saved->secrets))
-	{
-		CdcOptionPair *secret = lfirst(lc);
-		CdcOptionPair *pair = find_pair(pairs, secret->name);
-
-		if (pair != NULL)
-			pair->value = secret->value;
-	}
-}
-
 /*
  * The statement as it can be run here: tables of this database, and no
  * position of another cluster.
@@ -96,17 +57,17 @@ statement_of(const CdcSaved *saved)
 
 	foreach(lc, stmt->targets)
 		((CdcTargetName *) lfirst(lc))->database = NULL;
-	if (find_pair(stmt->options, "cursor") != NULL)
+	if (cdc_pairs_find(stmt->options, "cursor") != NULL)
 	{
-		stmt->options = remove_pair(stmt->options, "cursor");
-		if (find_pair(stmt->options, "initial_scan") == NULL &&
-			find_pair(stmt->options, "no_initial_scan") == NULL)
+		stmt->options = cdc_pairs_remove(stmt->options, "cursor");
+		if (cdc_pairs_find(stmt->options, "initial_scan") == NULL &&
+			cdc_pairs_find(stmt->options, "no_initial_scan") == NULL)
 			stmt->options = list_concat(stmt->options,
 										cdc_options_from_strings(1, (char *[]) {"no_initial_scan"}));
 	}
 	if (saved->sink_uri != NULL)
 		stmt->sink = saved->sink_uri;
-	add_secrets(stmt->options, saved);
+	cdc_pairs_add_secrets(stmt->options, saved->nsecrets, saved->secrets);
 	return stmt;
 }
 
@@ -205,7 +166,7 @@ alter(CdcStatement *stmt, const CdcAlterAction *action)
 			stmt->sink = pair->value;
 			continue;
 		}
-		stmt->options = remove_pair(stmt->options, pair->name);
+		stmt->options = cdc_pairs_remove(stmt->options, pair->name);
 		if (action->kind == CDC_ALTER_SET)
 			stmt->options = lappend(stmt->options, pair);
 	}
@@ -218,8 +179,7 @@ cdc_restored_alter(int64 job_id, List *actions)
 	CdcStatement *stmt;
 	CdcOptions *options;
 	CdcCatalogUser user;
-	StringInfoData text;
-	char	   *with;
+	char	   *text;
 	char	  **secrets;
 	int			nsecrets;
 	ListCell   *lc;
@@ -233,16 +193,11 @@ cdc_restored_alter(int64 job_id, List *actions)
 	options = cdc_options_parse(stmt->options);
 	(void) cdc_uri_parse(stmt->sink);
 	secrets = cdc_options_secrets(options, &nsecrets);
-	with = cdc_options_describe(options);
-	initStringInfo(&text);
-	appendStringInfo(&text, "CREATE CHANGEFEED FOR %s INTO %s",
-					 cdc_targets_describe(stmt->targets),
-					 quote_literal_cstr(cdc_uri_redact(stmt->sink)));
-	if (with[0] != '\0')
-		appendStringInfo(&text, " WITH OPTIONS (%s)", with);
+	text = cdc_describe_changefeed(cdc_targets_describe(stmt->targets),
+								   cdc_uri_redact(stmt->sink), options);
 
 	cdc_catalog_enter(&user);
-	cdc_saved_alter(job_id, text.data, stmt->sink, nsecrets, secrets);
+	cdc_saved_alter(job_id, text, stmt->sink, nsecrets, secrets);
 	cdc_catalog_leave(&user);
 	return true;
 }

@@ -204,6 +204,17 @@ enum_list(const CdcOptionSpec *spec, bool reference)
 	return list.data;
 }
 
+const char *
+cdc_option_secret_name(int i)
+{
+	for (int j = 0; j < lengthof(option_table); j++)
+	{
+		if (option_table[j].secret == CDC_OPT_SECRET && i-- == 0)
+			return option_table[j].name;
+	}
+	return NULL;
+}
+
 int
 cdc_option_count(void)
 {

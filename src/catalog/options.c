@@ -228,9 +228,8 @@ check_value(const CdcOptionSpec *spec, CdcOptionPair *pair)
  * ----------------------------------------------------------------
  */
 
-/* Value of an option, "" if it has none, NULL if it was not given. */
-static const char *
-given(List *pairs, const char *name)
+CdcOptionPair *
+cdc_pairs_find(List *pairs, const char *name)
 {
 	ListCell   *lc;
 
@@ -239,9 +238,26 @@ given(List *pairs, const char *name)
 		CdcOptionPair *pair = lfirst(lc);
 
 		if (strcmp(pair->name, name) == 0)
-			return pair->value ? pair->value : "";
+			return pair;
 	}
 	return NULL;
+}
+
+List *
+cdc_pairs_remove(List *pairs, const char *name)
+{
+	CdcOptionPair *pair = cdc_pairs_find(pairs, name);
+
+	return pair ? list_delete_ptr(pairs, pair) : pairs;
+}
+
+/* Value of an option, "" if it has none, NULL if it was not given. */
+static const char *
+given(List *pairs, const char *name)
+{
+	CdcOptionPair *pair = cdc_pairs_find(pairs, name);
+
+	return pair == NULL ? NULL : pair->value ? pair->value : "";
 }
 
 static CdcInitialScan
@@ -493,17 +509,12 @@ static CdcMoment
 moment(List *pairs, const char *name)
 {
 	CdcMoment	m = {InvalidXLogRecPtr, {0, 0}};
-	ListCell   *lc;
+	CdcOptionPair *pair = cdc_pairs_find(pairs, name);
 
-	foreach(lc, pairs)
+	if (pair != NULL)
 	{
-		CdcOptionPair *pair = lfirst(lc);
-
-		if (strcmp(pair->name, name) == 0)
-		{
-			m = cdc_moment_parse(name, pair->value);
-			pair->value = cdc_moment_print(&m);
-		}
+		m = cdc_moment_parse(name, pair->value);
+		pair->value = cdc_moment_print(&m);
 	}
 	return m;
 }
@@ -799,23 +810,24 @@ cdc_options_secrets(const CdcOptions *options, int *n)
 }
 
 void
-cdc_options_add_secrets(CdcOptions *options, int n, char **strings)
+cdc_pairs_add_secrets(List *pairs, int n, char **strings)
 {
 	ListCell   *lc;
-	ListCell   *lp;
 
 	foreach(lc, cdc_options_from_strings(n, strings))
 	{
 		CdcOptionPair *secret = lfirst(lc);
+		CdcOptionPair *pair = cdc_pairs_find(pairs, secret->name);
 
-		foreach(lp, options->pairs)
-		{
-			CdcOptionPair *pair = lfirst(lp);
-
-			if (strcmp(pair->name, secret->name) == 0)
-				pair->value = secret->value;
-		}
+		if (pair != NULL)
+			pair->value = secret->value;
 	}
+}
+
+void
+cdc_options_add_secrets(CdcOptions *options, int n, char **strings)
+{
+	cdc_pairs_add_secrets(options->pairs, n, strings);
 	set_secrets(options);
 }
 

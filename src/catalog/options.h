@@ -107,11 +107,19 @@ extern CdcOptions *cdc_options_parse(List *pairs);
 extern List *cdc_options_from_strings(int n, char **strings);
 extern char **cdc_options_to_strings(const CdcOptions *options, int *n);
 
+/* The pair of a name, or NULL; and the list without it. */
+extern CdcOptionPair *cdc_pairs_find(List *pairs, const char *name);
+extern List *cdc_pairs_remove(List *pairs, const char *name);
+
+/* Puts secrets, as cdc_options_secrets() has them, into the pairs there are. */
+extern void cdc_pairs_add_secrets(List *pairs, int n, char **strings);
+
 /*
  * The values of secret options: cdc_options_to_strings() has "redacted" in
  * their place.  They travel apart and are put back where they are needed.
  */
 extern bool cdc_option_is_secret(const char *name);
+extern const char *cdc_option_secret_name(int i);	/* NULL: i is past them */
 extern char **cdc_options_secrets(const CdcOptions *options, int *n);
 extern void cdc_options_add_secrets(CdcOptions *options, int n, char **strings);
 

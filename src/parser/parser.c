@@ -13,6 +13,7 @@
  */
 #include "postgres.h"
 
+#include "catalog/options.h"
 #include "catalog/uri.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
@@ -216,19 +217,17 @@ cdc_parser_errposition(CdcParseState *state, int location)
 static char *
 visible_text(const char *text, size_t len, bool *cut)
 {
-	static const char *const secret_options[] = {
-		"webhook_auth_header", "extra_headers",
-	};
 	char	   *visible = pnstrdup(text, len);
+	const char *name;
 
 	*cut = false;
-	for (int i = 0; i < lengthof(secret_options); i++)
+	for (int i = 0; (name = cdc_option_secret_name(i)) != NULL; i++)
 	{
-		size_t		n = strlen(secret_options[i]);
+		size_t		n = strlen(name);
 
 		for (char *p = visible; *p != '\0'; p++)
 		{
-			if (pg_strncasecmp(p, secret_options[i], n) == 0)
+			if (pg_strncasecmp(p, name, n) == 0)
 			{
 				p[n] = '\0';
 				*cut = true;
