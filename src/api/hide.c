@@ -22,7 +22,6 @@
 #include "utils/json.h"
 #include "utils/memutils.h"
 
-#define REDACTED	"redacted"
 #define HIDDEN		"<changefeed statement, hidden for the secrets in it>"
 
 /* Shorter texts are found by chance, and hiding them would tell them. */
@@ -137,14 +136,14 @@ cdc_hide_options(List *pairs)
 		CdcOptionPair *pair = lfirst(lc);
 
 		if (pair->value != NULL && cdc_option_is_secret(pair->name))
-			hide(pair->value, REDACTED);
+			hide(pair->value, CDC_REDACTED);
 	}
 }
 
 void
 cdc_hide_value(const char *value)
 {
-	hide(value, REDACTED);
+	hide(value, CDC_REDACTED);
 }
 
 /* Error context callback; called for every message raised meanwhile. */

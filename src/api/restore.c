@@ -24,8 +24,6 @@
 #include "utils/acl.h"
 #include "utils/builtins.h"
 
-#define REDACTED "redacted"
-
 /* Reads a restored job; raises if it is not the user's. */
 static bool
 find(int64 job_id, CdcSaved *saved)
@@ -77,7 +75,7 @@ check_secrets(int64 job_id, const CdcStatement *stmt)
 {
 	ListCell   *lc;
 
-	if (strstr(stmt->sink, REDACTED) != NULL &&
+	if (strstr(stmt->sink, CDC_REDACTED) != NULL &&
 		strcmp(cdc_uri_redact(stmt->sink), stmt->sink) == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -90,7 +88,7 @@ check_secrets(int64 job_id, const CdcStatement *stmt)
 	{
 		CdcOptionPair *pair = lfirst(lc);
 
-		if (pair->value != NULL && strcmp(pair->value, REDACTED) == 0 &&
+		if (pair->value != NULL && strcmp(pair->value, CDC_REDACTED) == 0 &&
 			cdc_option_is_secret(pair->name))
 			ereport(ERROR,
 					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),

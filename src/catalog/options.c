@@ -29,8 +29,6 @@
 
 #define MAX_METRICS_LABEL			128
 
-#define REDACTED	"redacted"
-
 /* Far more than any option needs. */
 #define MAX_VALUE	(256 * 1024)
 
@@ -786,7 +784,7 @@ cdc_options_to_strings(const CdcOptions *options, int *n)
 			continue;
 		strings[(*n)++] = pair->value ?
 			psprintf("%s=%s", pair->name,
-					 is_secret(pair) ? REDACTED : pair->value) :
+					 is_secret(pair) ? CDC_REDACTED : pair->value) :
 			pstrdup(pair->name);
 	}
 	return strings;
@@ -872,7 +870,7 @@ cdc_options_describe(const CdcOptions *options)
 		if (value == NULL)
 			continue;
 		if (is_secret(pair))
-			value = REDACTED;
+			value = CDC_REDACTED;
 		else if (spec->secret == CDC_OPT_SECRET_URL)
 			value = cdc_uri_redact(value);
 		appendStringInfo(&text, " = %s", quote_literal_cstr(value));

@@ -21,8 +21,6 @@
 #include "utils/builtins.h"
 #include "utils/formatting.h"
 
-#define REDACTED	"redacted"
-
 /* Longest parameter name that a message shows. */
 #define MAX_SHOWN_NAME	64
 
@@ -289,7 +287,7 @@ cdc_uri_parse(const char *text)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("no scheme found for sink URL \"%s\"",
-						unsafe ? REDACTED : cdc_uri_redact(text)),
+						unsafe ? CDC_REDACTED : cdc_uri_redact(text)),
 				 errhint("A sink URL looks like scheme://host:port/path?parameter=value.")));
 	}
 	uri->scheme = asc_tolower(text, p - text);
@@ -434,13 +432,13 @@ shown_name(const CdcUriParam *param)
 	size_t		len = strlen(param->name);
 
 	if (param->suspect || len == 0 || len > MAX_SHOWN_NAME)
-		return REDACTED;
+		return CDC_REDACTED;
 	for (size_t i = 0; i < len; i++)
 	{
 		unsigned char c = param->name[i];
 
 		if (!(isascii(c) && (isalnum(c) || strchr("_-.", c) != NULL)))
-			return REDACTED;
+			return CDC_REDACTED;
 	}
 	return param->name;
 }
@@ -557,7 +555,7 @@ redact_password(StringInfo out, const char *start, const char *colon,
 {
 	const char *at = last_at(colon, limit);
 
-	appendBinaryStringInfo(out, ":" REDACTED, strlen(":" REDACTED));
+	appendBinaryStringInfo(out, ":" CDC_REDACTED, strlen(":" CDC_REDACTED));
 	if (at == NULL)
 		return fallback;
 	for (const char *p = colon; p < at; p++)
@@ -638,7 +636,7 @@ redact_piece(StringInfo out, const char *start, const char *end,
 		{
 			if (++urls > MAX_REDACTED_URLS)
 			{
-				appendStringInfoString(out, REDACTED);
+				appendStringInfoString(out, CDC_REDACTED);
 				return;
 			}
 			appendBinaryStringInfo(out, p, 3);
@@ -651,7 +649,7 @@ redact_piece(StringInfo out, const char *start, const char *end,
 		appendStringInfoChar(out, *p);
 		if (*p == '?' && hide_query && has_scheme && p + 1 < end)
 		{
-			appendStringInfoString(out, REDACTED);
+			appendStringInfoString(out, CDC_REDACTED);
 			return;
 		}
 		if (*p++ == '=')
@@ -664,7 +662,7 @@ redact_piece(StringInfo out, const char *start, const char *end,
 			if (!secret && !hides_userinfo(p, stop - p))
 				continue;
 			if (stop > p)
-				appendStringInfoString(out, REDACTED);
+				appendStringInfoString(out, CDC_REDACTED);
 			p = stop;
 
 			/* what follows without a "=" may be the rest of the secret */
@@ -676,7 +674,7 @@ redact_piece(StringInfo out, const char *start, const char *end,
 				if (memchr(p, '=', stop - p) != NULL)
 					break;
 				if (stop > p + 1)
-					appendStringInfoString(out, "&" REDACTED);
+					appendStringInfoString(out, "&" CDC_REDACTED);
 				p = stop;
 			}
 		}
@@ -710,7 +708,7 @@ redact_webhook(StringInfo out, const char *text)
 		else
 		{
 			appendBinaryStringInfo(out, query, name + 1);
-			appendStringInfoString(out, REDACTED);
+			appendStringInfoString(out, CDC_REDACTED);
 		}
 		query += len;
 		if (*query == '&')
@@ -725,7 +723,7 @@ cdc_uri_redact(const char *text)
 
 	initStringInfo(&out);
 	if (strlen(text) > MAX_URI)
-		appendStringInfoString(&out, REDACTED);
+		appendStringInfoString(&out, CDC_REDACTED);
 	else if (pg_strncasecmp(text, "webhook-", 8) == 0 && strchr(text, '?') != NULL)
 		redact_webhook(&out, text);
 	else

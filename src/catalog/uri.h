@@ -10,6 +10,9 @@
 
 #include "nodes/pg_list.h"
 
+/* Stands in the place of a secret, wherever one is shown or told. */
+#define CDC_REDACTED	"redacted"
+
 typedef struct CdcUriParam
 {
 	char	   *name;			/* percent-decoded, case kept */
