@@ -106,11 +106,26 @@ report(CdcUploader *up, const CdcHttpReply *reply)
 	cdc_sink_trouble(up->sink, "could not write to %s", text);
 }
 
-static void
-upload_lost(CdcUploader *up, const CdcHttpReply *reply)
+/* What a verdict is to the uploader as a whole; true: OK. */
+static bool
+take_verdict(CdcUploader *up, CdcUploadVerdict verdict, const CdcHttpReply *reply)
 {
-	report(up, reply);
-	up->sink->broken = true;
+	switch (verdict)
+	{
+		case CDC_UPLOAD_OK:
+			all_is_well(up);
+			return true;
+		case CDC_UPLOAD_RETRY:
+			report(up, reply);
+			back_off(up, reply->retry_after_ms);
+			break;
+		case CDC_UPLOAD_LOST:
+		case CDC_UPLOAD_GONE:
+			report(up, reply);
+			up->sink->broken = true;
+			break;
+	}
+	return false;
 }
 
 static void
@@ -133,21 +148,8 @@ part_answered(void *arg, const CdcHttpReply *reply)
 
 	part->call = NULL;
 	up->nactive--;
-	switch (up->dialect->judge(up->sink, &request, reply))
-	{
-		case CDC_UPLOAD_OK:
-			all_is_well(up);
-			part_is_there(up, part);
-			break;
-		case CDC_UPLOAD_RETRY:
-			report(up, reply);
-			back_off(up, reply->retry_after_ms);
-			break;
-		case CDC_UPLOAD_LOST:
-		case CDC_UPLOAD_GONE:
-			upload_lost(up, reply);
-			break;
-	}
+	if (take_verdict(up, up->dialect->judge(up->sink, &request, reply), reply))
+		part_is_there(up, part);
 }
 
 static void
@@ -196,22 +198,8 @@ upload_answered(void *arg, const CdcHttpReply *reply)
 		upload->check = true;
 		return;
 	}
-	switch (verdict)
-	{
-		case CDC_UPLOAD_OK:
-			all_is_well(up);
-			if (upload->step != CDC_UPLOAD_BEGIN)
-				upload_done(up, upload);
-			break;
-		case CDC_UPLOAD_RETRY:
-			report(up, reply);
-			back_off(up, reply->retry_after_ms);
-			break;
-		case CDC_UPLOAD_LOST:
-		case CDC_UPLOAD_GONE:
-			upload_lost(up, reply);
-			break;
-	}
+	if (take_verdict(up, verdict, reply) && upload->step != CDC_UPLOAD_BEGIN)
+		upload_done(up, upload);
 }
 
 /* ---- requests -------------------------------------------------------- */
