@@ -58,9 +58,6 @@ typedef struct CdcAwsSource
 	int			nroles;
 } CdcAwsSource;
 
-/* AUTH=implicit?  Raises 22023. */
-extern bool cdc_aws_is_implicit(const CdcUri *uri);
-
 /*
  * What URI and environment say, palloc'ed.  Raises 22023 for what is wrong,
  * 42501 for an endpoint that is not allowed.  No I/O.

@@ -13,6 +13,7 @@
 
 #include "base/hosts.h"
 #include "sink/aws_creds.h"
+#include "sink/store.h"
 #include "utils/formatting.h"
 
 #define CONTAINER_HOST		"http://169.254.170.2"
@@ -28,16 +29,7 @@ static const char *const key_names[] = {
 	"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN",
 };
 
-/* A parameter that is there and not empty, or NULL. */
-static const char *
-param(const CdcUri *uri, const char *name)
-{
-	const char *value = cdc_uri_param(uri, name);
-
-	return value != NULL && *value != '\0' ? value : NULL;
-}
-
-/* The same of the environment. */
+/* A variable of the environment that is there and not empty, or NULL. */
 static const char *
 env(const char *name)
 {
@@ -69,7 +61,7 @@ env_text(const char *name)
 	return pstrdup(value);
 }
 
-/* A key or token: a "+" of base64 that was not escaped has become a space. */
+/* A key or token; NULL: there is none. */
 static char *
 secret_text(const char *name, const char *value)
 {
@@ -77,14 +69,7 @@ secret_text(const char *name, const char *value)
 
 	if (value == NULL)
 		return NULL;
-	text = pstrdup(value);
-	for (char *p = text; *p; p++)
-	{
-		if (*p == ' ')
-			*p = '+';
-		else if ((unsigned char) *p < 0x20 || (unsigned char) *p >= 0x7f)
-			FAIL(errmsg("param %s must not contain special characters", name));
-	}
+	text = cdc_store_secret_text(name, value);
 	if (strlen(text) > MAX_VALUE)
 		FAIL(errmsg("param %s is too long", name));
 	return text;
@@ -100,19 +85,6 @@ set_key(CdcAwsKey *key, const char *access, const char *secret, const char *toke
 	/* it goes into a header with commas and slashes of its own */
 	if (strpbrk(key->access_key, "/, ") != NULL)
 		FAIL(errmsg("param %s must not contain slashes or commas", key_names[0]));
-}
-
-bool
-cdc_aws_is_implicit(const CdcUri *uri)
-{
-	const char *auth = param(uri, "AUTH");
-
-	if (auth == NULL || strcmp(auth, "specified") == 0)
-		return false;
-	if (strcmp(auth, "implicit") != 0)
-		FAIL(errmsg("unsupported value for param AUTH"),
-			 errhint("Valid values are specified and implicit."));
-	return true;
 }
 
 /*
@@ -205,11 +177,11 @@ read_given(CdcAwsSource *source, const CdcUri *uri)
 	source->kind = CDC_AWS_GIVEN;
 	for (int i = 0; i < 2; i++)
 	{
-		if (param(uri, key_names[i]) == NULL)
+		if (cdc_store_param(uri, key_names[i]) == NULL)
 			FAIL(errmsg("AUTH is set to 'specified', but %s is not set", key_names[i]));
 	}
-	set_key(&source->key, param(uri, key_names[0]), param(uri, key_names[1]),
-			param(uri, key_names[2]));
+	set_key(&source->key, cdc_store_param(uri, key_names[0]), cdc_store_param(uri, key_names[1]),
+			cdc_store_param(uri, key_names[2]));
 }
 
 /* "arn;external_id=x,arn,...": each is assumed with the key of the one before. */
@@ -254,7 +226,7 @@ read_roles(CdcAwsSource *source, const char *text)
 static void
 read_sts(CdcAwsSource *source, const CdcUri *uri)
 {
-	const char *text = param(uri, "AWS_STS_ENDPOINT");
+	const char *text = cdc_store_param(uri, "AWS_STS_ENDPOINT");
 	bool		chosen = text != NULL;
 	size_t		len;
 
@@ -286,10 +258,10 @@ CdcAwsSource *
 cdc_aws_source(const CdcUri *uri, const char *region)
 {
 	CdcAwsSource *source = palloc0(sizeof(CdcAwsSource));
-	const char *roles = param(uri, "ASSUME_ROLE");
+	const char *roles = cdc_store_param(uri, "ASSUME_ROLE");
 
 	source->region = pstrdup(region);
-	if (cdc_aws_is_implicit(uri))
+	if (cdc_store_implicit(uri))
 		read_implicit(source, uri);
 	else
 		read_given(source, uri);

@@ -2,10 +2,9 @@
  * s3.c
  *		The S3 sink: s3://bucket/path.
  *
- * objstore.c says which rows go into which object and what is acknowledged,
- * upload.c in which order requests are made; this file says what these look
- * like and is the sink's face to the feed.  An object is one PUT, or a
- * multipart upload, so it is there whole or not at all.
+ * upload_sink.c is the sink's face to the feed; this file says what requests
+ * look like and adds the key they are signed with, and the sweep.  An object
+ * is one PUT, or a multipart upload, so it is there whole or not at all.
  *
  * Runs: lane worker, main thread (nothing blocks); check: backends; probe:
  * probe worker.
@@ -21,24 +20,17 @@
 #include "sink/s3_request.h"
 #include "sink/s3_sweep.h"
 #include "sink/sigv4.h"
-#include "sink/store.h"
-#include "sink/upload.h"
-#include "utils/memutils.h"
+#include "sink/upload_sink.h"
 
-/* Written and removed when a feed is created; sorts before all others. */
-#define PROBE_NAME		".cdc_sink-probe"
+/* Besides those of the uploads: a key, the sweep. */
+#define MORE_CONNECTIONS	2
 
 typedef struct S3Sink
 {
-	CdcSink		base;
-	MemoryContext cxt;			/* of config */
-	CdcS3Config *config;
+	CdcUploadSink base;			/* its config is the CdcS3Config's */
 	CdcAwsCreds *creds;
 	uint64		creds_failures; /* as last told */
-	CdcObjStore *store;
-	CdcUploader *uploader;
 	CdcS3Sweep *sweep;
-	CdcHttp    *http;
 } S3Sink;
 
 static const char *const options_known[] = {"compression", NULL};
@@ -48,8 +40,10 @@ static void
 s3_check(const CdcUri *uri, const CdcOptions *options)
 {
 	CdcObjParams parsed;
+	const char *hint = NULL;
+	const char *why = cdc_s3_forbidden(uri, &hint);
 
-	cdc_s3_check_access(uri);
+	cdc_store_require_allowed(why, hint);
 	(void) cdc_s3_config(uri);
 	cdc_objstore_params(uri, options, &parsed);
 	if (strcmp(uri->scheme, "s3") != 0)
@@ -66,19 +60,6 @@ s3_forbidden(const CdcUri *uri)
 	return cdc_s3_forbidden(uri, &hint);
 }
 
-static CdcHttp *
-open_http(const CdcS3Config *config, int64 job_id)
-{
-	CdcHttpConfig http;
-
-	memset(&http, 0, sizeof(http));
-	http.job_id = job_id;
-	http.max_connections = CDC_UPLOAD_PARALLEL + 2;	/* a key, the sweep */
-	http.ca = config->ca;
-	http.insecure = config->insecure;
-	return cdc_http_open(&http);
-}
-
 /* ----------------------------------------------------------------
  *						probe
  * ----------------------------------------------------------------
@@ -86,62 +67,49 @@ open_http(const CdcS3Config *config, int64 job_id)
 
 typedef struct Probe
 {
-	CdcHttp    *http;
-	CdcS3Config *config;
+	CdcUploadProbe base;
 	CdcAwsCreds *creds;
-	bool		answered;
-	bool		ok;
-	char	   *error;
-	size_t		error_size;
 } Probe;
 
-static void
-probe_done(void *arg, const CdcHttpReply *reply)
+static CdcHttpCall *
+probe_start(CdcUploadProbe *base, bool removal, const char *name,
+			const CdcHttpSlice *slices, int nslices, CdcHttpDone done)
 {
-	Probe	   *probe = arg;
+	CdcS3Request request = {
+		.method = removal ? "DELETE" : "PUT", .name = name, .creates = !removal,
+		.slices = slices, .nslices = nslices, .done = done, .arg = base,
+	};
 
-	probe->answered = true;
-	probe->ok = cdc_s3_succeeded(reply);
-	if (!probe->ok)
-	{
-		int			n = snprintf(probe->error, probe->error_size, "could not write to ");
-
-		cdc_s3_explain(probe->http, probe->config, reply,
-					   probe->error + n, probe->error_size - n);
-	}
+	return cdc_s3_start(base->http, (CdcS3Config *) base->config,
+						cdc_aws_creds_key(((Probe *) base)->creds), &request);
 }
 
 static bool
-probe_request(Probe *probe, const char *method, int timeout_ms)
+probe_succeeded(const CdcUploadProbe *base, const CdcHttpReply *reply)
 {
-	static const CdcHttpSlice body = {"probe\n", 6};
-	bool		put = strcmp(method, "PUT") == 0;
-	CdcS3Request request = {
-		.method = method, .name = PROBE_NAME, .creates = put, .slices = &body,
-		.nslices = put ? 1 : 0, .done = probe_done, .arg = probe,
-	};
+	return cdc_reply_ok(reply);
+}
 
-	probe->answered = probe->ok = false;
-	if (cdc_s3_start(probe->http, probe->config, cdc_aws_creds_key(probe->creds), &request) == NULL)
-		strlcpy(probe->error, "out of memory", probe->error_size);
-	else if (!cdc_http_wait(probe->http, timeout_ms) || !probe->answered)
-		snprintf(probe->error, probe->error_size, "bucket \"%s\" at %s did not answer within %d ms",
-				 probe->config->bucket, probe->config->host, timeout_ms);
-	return probe->ok;
+static void
+probe_explain(const CdcUploadProbe *base, const CdcHttpReply *reply, char *dst, size_t size)
+{
+	cdc_s3_explain(base->http, (CdcS3Config *) base->config, reply, dst, size);
 }
 
 /* Waits for the key. */
 static bool
 probe_key(Probe *probe, int timeout_ms)
 {
+	CdcUploadProbe *base = &probe->base;
+
 	if (cdc_aws_creds_ready(probe->creds))
 		return true;
-	if (cdc_http_wait(probe->http, timeout_ms) && cdc_aws_creds_ready(probe->creds))
+	if (cdc_http_wait(base->http, timeout_ms) && cdc_aws_creds_ready(probe->creds))
 		return true;
 	if (cdc_aws_creds_error(probe->creds)[0] != '\0')
-		strlcpy(probe->error, cdc_aws_creds_error(probe->creds), probe->error_size);
+		strlcpy(base->error, cdc_aws_creds_error(probe->creds), base->error_size);
 	else
-		snprintf(probe->error, probe->error_size, "could not get credentials within %d ms",
+		snprintf(base->error, base->error_size, "could not get credentials within %d ms",
 				 timeout_ms);
 	return false;
 }
@@ -155,36 +123,28 @@ free_probe_creds(void *arg)
 static bool
 s3_probe(const CdcSinkConfig *config, int timeout_ms, char *error, size_t error_size)
 {
-	Probe		probe;
 	int64		end = cdc_http_now_ms() + timeout_ms;
+	CdcS3Config *s3 = cdc_s3_config(config->uri);
+	Probe		probe = {
+		.base.config = &s3->base, .base.error = error, .base.error_size = error_size,
+		.base.start = probe_start, .base.succeeded = probe_succeeded,
+		.base.explain = probe_explain,
+	};
+	CdcHttp    *http;
 	bool		ok;
 
-	memset(&probe, 0, sizeof(probe));
-	probe.config = cdc_s3_config(config->uri);
-	probe.error = error;
-	probe.error_size = error_size;
-	probe.http = open_http(probe.config, 0);
-	probe.creds = probe.http ? cdc_aws_creds_create(probe.http, probe.config->source) : NULL;
+	http = probe.base.http = cdc_upload_sink_http(&s3->base, MORE_CONNECTIONS, 0);
+	probe.creds = http ? cdc_aws_creds_create(http, s3->source) : NULL;
 	if (probe.creds == NULL)
 	{
-		if (probe.http != NULL)
-			cdc_http_close(probe.http, NULL, NULL);
+		if (http != NULL)
+			cdc_http_close(http, NULL, NULL);
 		strlcpy(error, "out of memory", error_size);
 		return false;
 	}
-	ok = probe_key(&probe, timeout_ms) &&
-		probe_request(&probe, "PUT", Max((int) (end - cdc_http_now_ms()), 100));
-
-	/* who may only write leaves it there */
-	if (ok)
-	{
-		int			left = (int) (end - cdc_http_now_ms());
-
-		(void) probe_request(&probe, "DELETE", Max(left, 100));
-		error[0] = '\0';
-	}
-	cdc_http_close(probe.http, free_probe_creds, probe.creds);
-	cdc_s3_wipe(probe.config);
+	ok = probe_key(&probe, timeout_ms) && cdc_upload_probe_write(&probe.base, end);
+	cdc_http_close(http, free_probe_creds, probe.creds);
+	cdc_s3_wipe(s3);
 	return ok;
 }
 
@@ -192,6 +152,12 @@ s3_probe(const CdcSinkConfig *config, int timeout_ms, char *error, size_t error_
  *						the dialect
  * ----------------------------------------------------------------
  */
+
+static CdcS3Config *
+s3_config(const S3Sink *s3)
+{
+	return (CdcS3Config *) s3->base.config;
+}
 
 static CdcHttpCall *
 dialect_start(CdcSink *sink, const CdcUploadRequest *request,
@@ -240,7 +206,7 @@ dialect_start(CdcSink *sink, const CdcUploadRequest *request,
 			r.last_will = true;
 			break;
 	}
-	return cdc_s3_start(s3->http, s3->config, cdc_aws_creds_key(s3->creds), &r);
+	return cdc_s3_start(s3->base.http, s3_config(s3), cdc_aws_creds_key(s3->creds), &r);
 }
 
 static bool
@@ -281,7 +247,7 @@ dialect_explain(CdcSink *sink, const CdcHttpReply *reply, char *dst, size_t size
 {
 	S3Sink	   *s3 = (S3Sink *) sink;
 
-	cdc_s3_explain(s3->http, s3->config, reply, dst, size);
+	cdc_s3_explain(s3->base.http, s3_config(s3), reply, dst, size);
 }
 
 static const CdcUploadDialect dialect = {
@@ -297,174 +263,57 @@ static const CdcUploadDialect dialect = {
  */
 
 static void
-put_part(CdcSink *sink, CdcObjPart *part)
+configure(CdcUploadSink *base, const CdcUri *uri)
 {
-	cdc_uploader_part(((S3Sink *) sink)->uploader, part);
+	base->transport.part_min = CDC_MULTIPART_MIN_PART;
+	base->transport.max_parts = CDC_MULTIPART_MAX_PARTS;
+	base->config = &cdc_s3_config(uri)->base;
+}
+
+static bool
+set_up(CdcUploadSink *base, const CdcSinkConfig *config)
+{
+	S3Sink	   *s3 = (S3Sink *) base;
+
+	s3->creds = cdc_aws_creds_create(base->http, s3_config(s3)->source);
+	if (s3->creds != NULL)
+		s3->sweep = cdc_s3_sweep_create(base->http, s3_config(s3), s3->creds,
+										base->store, config->job_id);
+	return s3->sweep != NULL;
 }
 
 static void
-put_object(CdcSink *sink, CdcObject *object)
+run_sweep(CdcUploadSink *base)
 {
-	cdc_uploader_put(((S3Sink *) sink)->uploader, object);
+	cdc_s3_sweep_run(((S3Sink *) base)->sweep);
 }
 
 static void
-drop_object(CdcSink *sink, CdcObject *object)
+release(CdcUploadSink *base)
 {
-	cdc_uploader_drop(((S3Sink *) sink)->uploader, object);
-}
+	S3Sink	   *s3 = (S3Sink *) base;
 
-static const CdcObjTransport transport = {
-	.part_min = CDC_MULTIPART_MIN_PART,
-	.max_parts = CDC_MULTIPART_MAX_PARTS,
-	.part = put_part,
-	.put = put_object,
-	.drop = drop_object,
-};
-
-/*
- * Reads the configuration for the sink.  What has become of it since check()
- * (the server's environment may be another) makes a broken sink, which is
- * opened anew from time to time.
- */
-static void
-read_config(S3Sink *s3, const CdcUri *uri)
-{
-	MemoryContext old;
-
-	s3->cxt = AllocSetContextCreate(TopMemoryContext, "cdc_sink s3",
-									ALLOCSET_SMALL_SIZES);
-	old = MemoryContextSwitchTo(s3->cxt);
-	PG_TRY();
-	{
-		s3->config = cdc_s3_config(uri);
-	}
-	PG_CATCH();
-	{
-		ErrorData  *error;
-
-		MemoryContextSwitchTo(s3->cxt);
-		error = CopyErrorData();
-		FlushErrorState();
-		cdc_sink_trouble(&s3->base, "%s", error->message);
-		s3->base.broken = true;
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(old);
-}
-
-/* No byte of an object is looked at any more. */
-static void
-s3_release(void *arg)
-{
-	S3Sink	   *s3 = arg;
-
-	if (s3->uploader != NULL)
-		cdc_uploader_free(s3->uploader);
 	cdc_s3_sweep_free(s3->sweep);
 	cdc_aws_creds_free(s3->creds);
-	if (s3->config != NULL)
-		cdc_s3_wipe(s3->config);
-	MemoryContextDelete(s3->cxt);
-	free(s3);
+	if (base->config != NULL)
+		cdc_s3_wipe(s3_config(s3));
 }
+
+static const CdcUploadSinkKind kind = {
+	.ops = &cdc_sink_s3,
+	.size = sizeof(S3Sink),
+	.more_connections = MORE_CONNECTIONS,
+	.dialect = &dialect,
+	.configure = configure,
+	.set_up = set_up,
+	.spare = run_sweep,
+	.release = release,
+};
 
 static CdcSink *
 s3_open(const CdcSinkConfig *config)
 {
-	S3Sink	   *s3;
-	CdcObjParams parsed;
-
-	cdc_objstore_params(config->uri, config->options, &parsed);
-	s3 = calloc(1, sizeof(S3Sink));
-	if (s3 == NULL)
-		return NULL;
-	s3->base.ops = &cdc_sink_s3;
-	s3->base.job_id = config->job_id;
-	s3->base.event_fd = -1;
-	read_config(s3, config->uri);
-	if (s3->base.broken)
-		return &s3->base;
-	s3->store = cdc_objstore_create(&s3->base, config, &parsed, &transport);
-	s3->http = s3->store ? open_http(s3->config, config->job_id) : NULL;
-	s3->creds = s3->http ? cdc_aws_creds_create(s3->http, s3->config->source) : NULL;
-	s3->uploader = s3->creds ? cdc_uploader_create(&s3->base, s3->http, &dialect) : NULL;
-	s3->sweep = s3->uploader ?
-		cdc_s3_sweep_create(s3->http, s3->config, s3->creds, s3->store, config->job_id) : NULL;
-	if (s3->sweep == NULL)
-	{
-		if (s3->store != NULL)
-			cdc_objstore_destroy(s3->store);
-		if (s3->http != NULL)
-			cdc_http_close(s3->http, s3_release, s3);
-		else
-			s3_release(s3);
-		return NULL;
-	}
-	cdc_uploader_set_store(s3->uploader, s3->store);
-	s3->base.event_fd = cdc_http_event_fd(s3->http);
-	return &s3->base;
-}
-
-static void
-s3_submit(CdcSink *sink, CdcBatch *batch)
-{
-	cdc_objstore_submit(((S3Sink *) sink)->store, batch);
-}
-
-static void
-s3_service(CdcSink *sink)
-{
-	S3Sink	   *s3 = (S3Sink *) sink;
-
-	if (s3->base.broken)
-		return;
-	cdc_http_service(s3->http);
-	cdc_uploader_run(s3->uploader);
-	if (!cdc_uploader_in_trouble(s3->uploader))
-		cdc_s3_sweep_run(s3->sweep);
-}
-
-static void
-s3_flush(CdcSink *sink, CdcHlc floor)
-{
-	if (!sink->broken)
-		cdc_objstore_flush(((S3Sink *) sink)->store, floor);
-}
-
-static void
-s3_relieve(CdcSink *sink)
-{
-	cdc_objstore_relieve(((S3Sink *) sink)->store);
-}
-
-static bool
-s3_resolved(CdcSink *sink, const char *payload, size_t len, CdcHlc r)
-{
-	return !sink->broken &&
-		cdc_objstore_resolved(((S3Sink *) sink)->store, payload, len, r);
-}
-
-static bool
-s3_settled(CdcSink *sink)
-{
-	return cdc_objstore_settled(((S3Sink *) sink)->store);
-}
-
-static void
-s3_close(CdcSink *sink)
-{
-	S3Sink	   *s3 = (S3Sink *) sink;
-
-	if (s3->store == NULL)
-	{
-		s3_release(s3);
-		return;
-	}
-	cdc_objstore_destroy(s3->store);
-	s3->store = NULL;
-	cdc_uploader_abort(s3->uploader);
-	cdc_http_close(s3->http, s3_release, s3);
+	return cdc_upload_sink_open(&kind, config);
 }
 
 const CdcSinkOps cdc_sink_s3 = {
@@ -478,11 +327,11 @@ const CdcSinkOps cdc_sink_s3 = {
 	.forbidden = s3_forbidden,
 	.probe = s3_probe,
 	.open = s3_open,
-	.submit = s3_submit,
-	.service = s3_service,
-	.flush = s3_flush,
-	.relieve = s3_relieve,
-	.resolved = s3_resolved,
-	.settled = s3_settled,
-	.close = s3_close,
+	.submit = cdc_upload_sink_submit,
+	.service = cdc_upload_sink_service,
+	.flush = cdc_upload_sink_flush,
+	.relieve = cdc_upload_sink_relieve,
+	.resolved = cdc_upload_sink_resolved,
+	.settled = cdc_upload_sink_settled,
+	.close = cdc_upload_sink_close,
 };

@@ -9,12 +9,9 @@
  */
 #include "postgres.h"
 
-#include "miscadmin.h"
 #include "base/guc.h"
 #include "base/hosts.h"
 #include "sink/s3_config.h"
-#include "sink/sigv4.h"
-#include "utils/formatting.h"
 
 #define DEFAULT_REGION	"us-east-1"
 
@@ -29,20 +26,11 @@ static const char *const known_params[] = {
 	"S3_STORAGE_CLASS", "ca_cert", NULL
 };
 
-/* A parameter that is there and not empty, or NULL. */
-static const char *
-param(const CdcUri *uri, const char *name)
-{
-	const char *value = cdc_uri_param(uri, name);
-
-	return value != NULL && *value != '\0' ? value : NULL;
-}
-
-/* The same, for text that goes into a header. */
+/* A parameter that goes into a header; NULL: not there, or empty. */
 static char *
 header_param(const CdcUri *uri, const char *name)
 {
-	const char *value = param(uri, name);
+	const char *value = cdc_store_param(uri, name);
 
 	if (value == NULL)
 		return NULL;
@@ -54,43 +42,20 @@ header_param(const CdcUri *uri, const char *name)
 	return pstrdup(value);
 }
 
-/* Does a parameter name an endpoint without TLS? */
-static bool
-is_plain(const CdcUri *uri, const char *name)
-{
-	const char *endpoint = param(uri, name);
-
-	return endpoint != NULL && pg_strncasecmp(endpoint, "http://", 7) == 0;
-}
-
 const char *
 cdc_s3_forbidden(const CdcUri *uri, const char **hint)
 {
-	if ((is_plain(uri, "AWS_ENDPOINT") || is_plain(uri, "AWS_STS_ENDPOINT")) &&
-		!cdc_allow_http_webhook)
-	{
-		*hint = "A superuser can allow it with the setting cdc_sink.allow_http_webhook.";
-		return "must be superuser to use a store without TLS";
-	}
-	if (cdc_aws_is_implicit(uri) && !cdc_allow_implicit_credentials)
+	const char *why;
+
+	if ((why = cdc_store_forbids_plain(cdc_store_param(uri, "AWS_ENDPOINT"), hint)) != NULL ||
+		(why = cdc_store_forbids_plain(cdc_store_param(uri, "AWS_STS_ENDPOINT"), hint)) != NULL)
+		return why;
+	if (cdc_store_implicit(uri) && !cdc_allow_implicit_credentials)
 	{
 		*hint = "Give AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY. A superuser can allow it with the setting cdc_sink.allow_implicit_credentials.";
 		return "must be superuser to use the credentials of the server (AUTH=implicit)";
 	}
 	return NULL;
-}
-
-void
-cdc_s3_check_access(const CdcUri *uri)
-{
-	const char *hint;
-	const char *why = cdc_s3_forbidden(uri, &hint);
-
-	if (why != NULL && !superuser())
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("%s", why),
-				 errhint("%s", hint)));
 }
 
 static void
@@ -107,104 +72,16 @@ check_bucket(const char *bucket)
 		FAIL(errmsg("invalid name of a bucket: \"%.64s\"", bucket));
 }
 
-/* The path of the URI as the beginning of all keys. */
-static char *
-key_prefix(const CdcUri *uri)
-{
-	const char *path = uri->path;
-	size_t		len;
-
-	while (*path == '/')
-		path++;
-	len = strlen(path);
-	while (len > 0 && path[len - 1] == '/')
-		len--;
-	if (len == 0)
-		return pstrdup("");
-	if (len > CDC_S3_KEY_MAX - CDC_OBJNAME_SIZE - 1)
-		ereport(ERROR,
-				(errcode(ERRCODE_NAME_TOO_LONG),
-				 errmsg("path of an S3 sink is too long")));
-	for (const char *p = path; p < path + len;)
-	{
-		size_t		part = strcspn(p, "/");
-
-		if ((part == 1 && *p == '.') || (part == 2 && strncmp(p, "..", 2) == 0) || part == 0)
-			FAIL(errmsg("path of an S3 sink must not contain empty parts, \".\" or \"..\""));
-		for (size_t i = 0; i < part; i++)
-		{
-			if ((unsigned char) p[i] < 0x20 || p[i] == 0x7f)
-				FAIL(errmsg("path of an S3 sink must not contain control characters"));
-		}
-		p += part + 1;
-	}
-	return psprintf("%.*s/", (int) len, path);
-}
-
-static void
-bad_endpoint(void)
-{
-	FAIL(errmsg("invalid param AWS_ENDPOINT"),
-		 errhint("Write AWS_ENDPOINT=https://host:port."));
-}
-
-/* Takes "https://host:port/path" apart; returns its path, escaped. */
-static char *
-read_endpoint(CdcS3Config *config, const char *text)
-{
-	const char *p = text;
-	const char *port;
-	char	   *path;
-	size_t		len;
-
-	if (pg_strncasecmp(p, "https://", 8) == 0)
-	{
-		config->https = true;
-		p += 8;
-	}
-	else if (pg_strncasecmp(p, "http://", 7) == 0)
-		p += 7;
-	else if (strstr(p, "://") == NULL)
-		config->https = true;
-	else
-		bad_endpoint();
-	len = strcspn(p, "/");
-	if (len == 0 || strpbrk(p, "@?#\\ ") != NULL ||
-		strspn(p, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_:[]") < len)
-		bad_endpoint();
-	config->host = asc_tolower(p, len);
-
-	/* the header "Host" goes without the scheme's own port */
-	port = strrchr(config->host, ':');
-	if (port != NULL && strchr(port, ']') == NULL)
-	{
-		if (port == config->host || port[1] == '\0' ||
-			strspn(port + 1, "0123456789") != strlen(port + 1))
-			bad_endpoint();
-		if (atoi(port + 1) == (config->https ? 443 : 80))
-			config->host[port - config->host] = '\0';
-	}
-
-	p += len;
-	len = strlen(p);
-	while (len > 0 && p[len - 1] == '/')
-		len--;
-	path = palloc(len * 3 + 1);
-	if (!cdc_sigv4_escape(path, len * 3 + 1, pnstrdup(p, len), true))
-		bad_endpoint();
-	return path;
-}
-
 static void
 read_place(CdcS3Config *config, const CdcUri *uri)
 {
-	const char *endpoint = param(uri, "AWS_ENDPOINT");
+	const char *endpoint = cdc_store_param(uri, "AWS_ENDPOINT");
+	CdcStoreConfig *base = &config->base;
 	bool		path_style;
-	char	   *path;
 
 	check_bucket(uri->hosts);
 	config->bucket = pstrdup(uri->hosts);
-	config->prefix = key_prefix(uri);
+	cdc_store_read_prefix(base, uri, "an S3 sink");
 	config->region = header_param(uri, "AWS_REGION");
 	if (config->region == NULL)
 		config->region = pstrdup(DEFAULT_REGION);
@@ -218,15 +95,13 @@ read_place(CdcS3Config *config, const CdcUri *uri)
 	if (endpoint == NULL)
 		endpoint = psprintf("https://s3.%s.amazonaws.com%s", config->region,
 							strncmp(config->region, "cn-", 3) == 0 ? ".cn" : "");
-	path = read_endpoint(config, endpoint);
+	cdc_store_split_endpoint(base, "AWS_ENDPOINT", endpoint);
 	if (path_style)
-		config->base = psprintf("%s/%s", path, config->bucket);
+		base->base = psprintf("%s/%s", base->base, config->bucket);
 	else
-	{
-		config->host = psprintf("%s.%s", config->bucket, config->host);
-		config->base = path;
-	}
-	cdc_hosts_require(config->host, config->https ? 443 : 80);
+		base->host = psprintf("%s.%s", config->bucket, base->host);
+	base->place = psprintf("bucket \"%s\" at %s", config->bucket, base->host);
+	cdc_hosts_require(base->host, base->https ? 443 : 80);
 }
 
 static bool
@@ -245,7 +120,7 @@ is_this_machine(const char *host)
 }
 
 static void
-read_ca(CdcS3Config *config, const CdcUri *uri)
+read_ca(CdcStoreConfig *config, const CdcUri *uri)
 {
 	int			len;
 
@@ -267,15 +142,15 @@ cdc_s3_config(const CdcUri *uri)
 			 errhint("Give AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY as parameters."));
 	read_place(config, uri);
 	config->source = cdc_aws_source(uri, config->region);
-	read_ca(config, uri);
+	read_ca(&config->base, uri);
 
 	/*
 	 * Without TLS bodies are signed.  That takes a third of the time, so not
 	 * where nobody can come in between, unless it is asked for.
 	 */
-	config->sign_bodies = !config->https &&
-		!cdc_uri_bool(uri, "AWS_SKIP_CHECKSUM", is_this_machine(config->host));
-	config->insecure = cdc_uri_bool(uri, "AWS_SKIP_TLS_VERIFY", false);
+	config->sign_bodies = !config->base.https &&
+		!cdc_uri_bool(uri, "AWS_SKIP_CHECKSUM", is_this_machine(config->base.host));
+	config->base.insecure = cdc_uri_bool(uri, "AWS_SKIP_TLS_VERIFY", false);
 	config->storage_class = header_param(uri, "S3_STORAGE_CLASS");
 	config->enc_mode = header_param(uri, "AWS_SERVER_ENC_MODE");
 	config->kms_id = header_param(uri, "AWS_SERVER_KMS_ID");

@@ -11,26 +11,18 @@
 #include "postgres.h"
 
 #include "sink/aws_creds.h"
-#include "sink/objstore.h"
-
-/* Longest key of an object. */
-#define CDC_S3_KEY_MAX		1024
+#include "sink/store.h"
 
 typedef struct CdcS3Config
 {
-	bool		https;
-	char	   *host;			/* lower case, with its port unless default */
-	char	   *base;			/* escaped path of the bucket: "" or "/bucket" */
+	CdcStoreConfig base;		/* without dialect, token and secrets */
 	char	   *bucket;
-	char	   *prefix;			/* of all keys, "" or with a slash at its end */
 	char	   *region;
 	CdcAwsSource *source;		/* of the key */
 	char	   *enc_mode;		/* these three: NULL: none */
 	char	   *kms_id;
 	char	   *storage_class;
 	bool		sign_bodies;
-	char	   *ca;				/* PEM; NULL: the system's authorities */
-	bool		insecure;		/* any certificate will do */
 } CdcS3Config;
 
 /*
@@ -38,12 +30,6 @@ typedef struct CdcS3Config
  * for what is wrong, 42501 or 0A000 for what may not or cannot be had.
  */
 extern CdcS3Config *cdc_s3_config(const CdcUri *uri);
-
-/*
- * Raises 42501 if the current user may not have it.  Runs: backend, before
- * cdc_s3_config().
- */
-extern void cdc_s3_check_access(const CdcUri *uri);
 
 /*
  * What of it is for superusers only, in the words of an error, and what to

@@ -11,36 +11,27 @@
 #include "sink/s3_request.h"
 #include "sink/sigv4.h"
 
-#define CONNECT_TIMEOUT_MS	10000
-#define STALL_TIMEOUT_MS	20000
-
-/* A request takes no longer than this, plus 1 s for each 100 kB. */
-#define BASE_TIMEOUT_MS		60000
-#define BYTES_PER_MS		100
-
 /* Hashing more would hold up the lane; TLS protects what goes over it. */
 #define MAX_SIGNED_BODY		(16 * 1024 * 1024)
-
-#define ESCAPED_KEY_SIZE	(CDC_S3_KEY_MAX * 3 + 1)
 
 /* The path of an object, or of the bucket itself, malloc'ed; NULL: no memory. */
 static char *
 make_path(const CdcS3Config *config, const char *name)
 {
-	char		key[CDC_S3_KEY_MAX + 1];
-	char		escaped[ESCAPED_KEY_SIZE] = "";
-	const char *slash = name == NULL && config->base[0] != '\0' ? "" : "/";
+	char		key[CDC_STORE_KEY_MAX + 1];
+	char		escaped[CDC_STORE_ESCAPED_SIZE] = "";
+	const char *slash = name == NULL && config->base.base[0] != '\0' ? "" : "/";
 	size_t		size;
 	char	   *path;
 
 	if (name != NULL &&
-		(snprintf(key, sizeof(key), "%s%s", config->prefix, name) >= sizeof(key) ||
+		(snprintf(key, sizeof(key), "%s%s", config->base.prefix, name) >= sizeof(key) ||
 		 !cdc_sigv4_escape(escaped, sizeof(escaped), key, true)))
 		return NULL;
-	size = strlen(config->base) + 1 + strlen(escaped) + 1;
+	size = strlen(config->base.base) + 1 + strlen(escaped) + 1;
 	path = malloc(size);
 	if (path != NULL)
-		snprintf(path, size, "%s%s%s", config->base, slash, escaped);
+		snprintf(path, size, "%s%s%s", config->base.base, slash, escaped);
 	return path;
 }
 
@@ -59,8 +50,8 @@ cdc_s3_start(CdcHttp *http, const CdcS3Config *config, const CdcAwsKey *key,
 		len += request->slices[i].len;
 	memset(&r, 0, sizeof(r));
 	r.method = request->method;
-	r.https = config->https;
-	r.host = config->host;
+	r.https = config->base.https;
+	r.host = config->base.host;
 	r.path = path;
 	r.query = request->query ? request->query : "";
 	r.service = "s3";
@@ -81,9 +72,7 @@ cdc_s3_start(CdcHttp *http, const CdcS3Config *config, const CdcAwsKey *key,
 	r.http.slices = request->slices;
 	r.http.nslices = request->nslices;
 	r.http.last_will = request->last_will;
-	r.http.connect_timeout_ms = CONNECT_TIMEOUT_MS;
-	r.http.timeout_ms = BASE_TIMEOUT_MS + (int) Min(len / BYTES_PER_MS, 3600 * 1000);
-	r.http.stall_timeout_ms = STALL_TIMEOUT_MS;
+	cdc_store_timeouts(&r.http, len);
 	r.http.max_body = request->max_body;
 	r.http.done = request->done;
 	r.http.arg = request->arg;
@@ -92,18 +81,11 @@ cdc_s3_start(CdcHttp *http, const CdcS3Config *config, const CdcAwsKey *key,
 	return call;
 }
 
-bool
-cdc_s3_succeeded(const CdcHttpReply *reply)
-{
-	return reply->status >= 200 && reply->status < 300 && reply->complete;
-}
-
 void
 cdc_s3_explain(CdcHttp *http, const CdcS3Config *config,
 			   const CdcHttpReply *reply, char *dst, size_t size)
 {
-	int			n = snprintf(dst, size, "bucket \"%s\" at %s: ",
-							 config->bucket, config->host);
+	int			n = snprintf(dst, size, "%s: ", config->base.place);
 
 	if (n < size)
 		cdc_aws_explain(http, reply, dst + n, size - n);

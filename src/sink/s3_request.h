@@ -37,9 +37,6 @@ extern CdcHttpCall *cdc_s3_start(CdcHttp *http, const CdcS3Config *config,
 								 const CdcAwsKey *key,
 								 const CdcS3Request *request);
 
-/* Did the store do as it was asked? */
-extern bool cdc_s3_succeeded(const CdcHttpReply *reply);
-
 /*
  * "bucket "b" at host: NoSuchBucket (HTTP 404): The specified ...", in one line
  * of ASCII without secrets.

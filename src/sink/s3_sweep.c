@@ -22,12 +22,12 @@
 #define AGAIN_MS		30000
 
 /* Longest query: two keys, an id, and the names. */
-#define QUERY_SIZE		((2 * CDC_S3_KEY_MAX + MAX_ID) * 3 + 128)
+#define QUERY_SIZE		((2 * CDC_STORE_KEY_MAX + MAX_ID) * 3 + 128)
 
 typedef struct Found
 {
 	dlist_node	node;
-	char		name[CDC_S3_KEY_MAX + 1];	/* below the sink's path */
+	char		name[CDC_STORE_KEY_MAX + 1];	/* below the sink's path */
 	char		id[MAX_ID + 1];
 } Found;
 
@@ -44,7 +44,7 @@ struct CdcS3Sweep
 	int			pages;
 	dlist_head	found;			/* of the page at hand */
 	bool		more;			/* pages, behind these */
-	char		key_marker[CDC_S3_KEY_MAX + 1];
+	char		key_marker[CDC_STORE_KEY_MAX + 1];
 	char		id_marker[MAX_ID + 1];
 };
 
@@ -161,8 +161,8 @@ static void
 read_page(CdcS3Sweep *sweep, const char *body)
 {
 	const char *end_of_body = body + strlen(body);
-	size_t		prefix_len = strlen(sweep->config->prefix);
-	char		key[CDC_S3_KEY_MAX + 1];
+	size_t		prefix_len = strlen(sweep->config->base.prefix);
+	char		key[CDC_STORE_KEY_MAX + 1];
 	char		text[8];
 
 	for (const char *p = body; (p = strstr(p, "<Upload>")) != NULL;)
@@ -177,7 +177,7 @@ read_page(CdcS3Sweep *sweep, const char *body)
 			break;
 		if (get_text(key, sizeof(key), p, end, "Key") &&
 			get_text(found->id, sizeof(found->id), p, end, "UploadId") &&
-			strncmp(key, sweep->config->prefix, prefix_len) == 0 &&
+			strncmp(key, sweep->config->base.prefix, prefix_len) == 0 &&
 			is_ours(sweep, key + prefix_len))
 		{
 			strlcpy(found->name, key + prefix_len, sizeof(found->name));
@@ -208,7 +208,7 @@ page_answered(void *arg, const CdcHttpReply *reply)
 	CdcS3Sweep *sweep = arg;
 
 	sweep->active = false;
-	if (cdc_s3_succeeded(reply))
+	if (cdc_reply_ok(reply))
 	{
 		read_page(sweep, reply->body);
 		sweep->over = dlist_is_empty(&sweep->found) && !sweep->more;
@@ -228,7 +228,7 @@ abort_answered(void *arg, const CdcHttpReply *reply)
 	CdcS3Sweep *sweep = arg;
 
 	sweep->active = false;
-	if (!cdc_s3_succeeded(reply) && reply->status != 404 && reply->status != 403)
+	if (!cdc_reply_ok(reply) && reply->status != 404 && reply->status != 403)
 	{
 		again_later(sweep);
 		return;
@@ -243,12 +243,12 @@ start_page(CdcS3Sweep *sweep)
 	CdcS3Request request = {
 		.method = "GET", .max_body = PAGE_BYTES, .done = page_answered, .arg = sweep,
 	};
-	char		prefix[CDC_S3_KEY_MAX * 3 + 1];
-	char		key[CDC_S3_KEY_MAX * 3 + 1] = "";
+	char		prefix[CDC_STORE_ESCAPED_SIZE];
+	char		key[CDC_STORE_ESCAPED_SIZE] = "";
 	char		id[MAX_ID * 3 + 1] = "";
 	char		query[QUERY_SIZE];
 
-	if (!cdc_sigv4_escape(prefix, sizeof(prefix), sweep->config->prefix, false))
+	if (!cdc_sigv4_escape(prefix, sizeof(prefix), sweep->config->base.prefix, false))
 		return false;
 	if (sweep->more)
 	{

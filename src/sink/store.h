@@ -1,6 +1,6 @@
 /*-------------------------------------------------------------------------
  * store.h
- *		Object stores that are spoken to by HTTP: one sink (store.c) for all,
+ *		Object stores that are spoken to by HTTP: one sink (store.c) for all but S3,
  *		and a dialect for each that says how a request looks, who may make it
  *		and what the answers mean.
  *
@@ -141,6 +141,9 @@ extern CdcHttpCall *cdc_draft_start(const CdcStoreDraft *draft, CdcHttp *http,
 									const CdcHttpSlice *slices, int nslices,
 									CdcHttpDone done, void *arg);
 
+/* How long a request to a store may take whose body has so many bytes. */
+extern void cdc_store_timeouts(CdcHttpRequest *request, uint64 len);
+
 /* Text of the first element of that name in an XML answer; false: none. */
 extern bool cdc_reply_xml(const CdcHttpReply *reply, const char *name,
 						  char *dst, size_t size);
@@ -161,9 +164,12 @@ extern CdcUploadVerdict cdc_reply_judge_check(const CdcObject *object,
 extern const char *cdc_store_param(const CdcUri *uri, const char *name);
 
 /*
- * A key or token, and it is noted as a secret.  A "+" of base64 that was not
- * escaped has become a space, and is one again.
+ * A key or token, palloc'ed.  A "+" of base64 that was not escaped has become
+ * a space, and is one again.
  */
+extern char *cdc_store_secret_text(const char *name, const char *value);
+
+/* The same, and it is noted as a secret. */
 extern char *cdc_store_secret(CdcStoreConfig *config, const char *name, const char *value);
 extern void cdc_store_note_secret(CdcStoreConfig *config, char *text);
 
@@ -181,12 +187,25 @@ extern const char *cdc_store_forbids_implicit(const CdcUri *uri,
 											  const char *const *endpoints,
 											  const char **hint);
 
-/* The path of the URI as the beginning of all names. */
-extern void cdc_store_read_prefix(CdcStoreConfig *config, const CdcUri *uri);
+/* Raises 42501 with what forbidden() said, but not for superusers. */
+extern void cdc_store_require_allowed(const char *why, const char *hint);
 
 /*
- * Takes "https://host:port/path" apart, into https, host and base.  Raises
- * 42501 if the server may not connect there.
+ * The path of the URI as the beginning of all names; "sink" says whose, in
+ * errors.
+ */
+extern void cdc_store_read_prefix(CdcStoreConfig *config, const CdcUri *uri,
+								  const char *sink);
+
+/*
+ * Takes "https://host:port/path" apart, into https, host and base.  Returns
+ * where the host begins in it.
+ */
+extern const char *cdc_store_split_endpoint(CdcStoreConfig *config, const char *name,
+											const char *text);
+
+/*
+ * The same, with bounds.  Raises 42501 if the server may not connect there.
  */
 extern void cdc_store_read_endpoint(CdcStoreConfig *config, const char *name, const char *text);
 

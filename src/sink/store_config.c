@@ -9,6 +9,7 @@
  */
 #include "postgres.h"
 
+#include "miscadmin.h"
 #include "base/guc.h"
 #include "base/hosts.h"
 #include "sink/sigv4.h"
@@ -38,7 +39,7 @@ cdc_store_note_secret(CdcStoreConfig *config, char *text)
 }
 
 char *
-cdc_store_secret(CdcStoreConfig *config, const char *name, const char *value)
+cdc_store_secret_text(const char *name, const char *value)
 {
 	char	   *text = pstrdup(value);
 
@@ -49,6 +50,14 @@ cdc_store_secret(CdcStoreConfig *config, const char *name, const char *value)
 		else if ((unsigned char) *p < 0x20 || (unsigned char) *p >= 0x7f)
 			FAIL(errmsg("param %s must not contain special characters", name));
 	}
+	return text;
+}
+
+char *
+cdc_store_secret(CdcStoreConfig *config, const char *name, const char *value)
+{
+	char	   *text = cdc_store_secret_text(name, value);
+
 	cdc_store_note_secret(config, text);
 	return text;
 }
@@ -101,7 +110,17 @@ cdc_store_forbids_implicit(const CdcUri *uri, const char *const *endpoints,
 }
 
 void
-cdc_store_read_prefix(CdcStoreConfig *config, const CdcUri *uri)
+cdc_store_require_allowed(const char *why, const char *hint)
+{
+	if (why != NULL && !superuser())
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("%s", why),
+				 errhint("%s", hint)));
+}
+
+void
+cdc_store_read_prefix(CdcStoreConfig *config, const CdcUri *uri, const char *sink)
 {
 	const char *path = uri->path;
 	size_t		len;
@@ -114,17 +133,17 @@ cdc_store_read_prefix(CdcStoreConfig *config, const CdcUri *uri)
 	if (len > CDC_STORE_KEY_MAX - CDC_OBJNAME_SIZE - 1)
 		ereport(ERROR,
 				(errcode(ERRCODE_NAME_TOO_LONG),
-				 errmsg("path of the sink is too long")));
+				 errmsg("path of %s is too long", sink)));
 	for (const char *p = path; p < path + len;)
 	{
 		size_t		part = strcspn(p, "/");
 
 		if ((part == 1 && *p == '.') || (part == 2 && strncmp(p, "..", 2) == 0) || part == 0)
-			FAIL(errmsg("path of the sink must not contain empty parts, \".\" or \"..\""));
+			FAIL(errmsg("path of %s must not contain empty parts, \".\" or \"..\"", sink));
 		for (size_t i = 0; i < part; i++)
 		{
 			if ((unsigned char) p[i] < 0x20 || p[i] == 0x7f)
-				FAIL(errmsg("path of the sink must not contain control characters"));
+				FAIL(errmsg("path of %s must not contain control characters", sink));
 		}
 		p += part + 1;
 	}
@@ -138,10 +157,11 @@ bad_endpoint(const char *name)
 		 errhint("Write %s=https://host:port.", name));
 }
 
-void
-cdc_store_read_endpoint(CdcStoreConfig *config, const char *name, const char *text)
+const char *
+cdc_store_split_endpoint(CdcStoreConfig *config, const char *name, const char *text)
 {
 	const char *p = text;
+	const char *start;
 	const char *port;
 	size_t		len;
 
@@ -155,12 +175,11 @@ cdc_store_read_endpoint(CdcStoreConfig *config, const char *name, const char *te
 	}
 	else if (strstr(p, "://") != NULL)
 		bad_endpoint(name);
+	start = p;
 	len = strcspn(p, "/");
-	if (len == 0 || len > 255 || strlen(p) > CDC_STORE_KEY_MAX ||
-		strpbrk(p, "@?#\\ ") != NULL || strspn(p, HOST_CHARS) < len)
+	if (len == 0 || strpbrk(p, "@?#\\ ") != NULL || strspn(p, HOST_CHARS) < len)
 		bad_endpoint(name);
 	config->host = asc_tolower(p, len);
-	cdc_hosts_require(config->host, config->https ? 443 : 80);
 
 	/* the header "Host" goes without the scheme's own port */
 	port = strrchr(config->host, ':');
@@ -180,6 +199,17 @@ cdc_store_read_endpoint(CdcStoreConfig *config, const char *name, const char *te
 	config->base = palloc(len * 3 + 1);
 	if (!cdc_sigv4_escape(config->base, len * 3 + 1, pnstrdup(p, len), true))
 		bad_endpoint(name);
+	return start;
+}
+
+void
+cdc_store_read_endpoint(CdcStoreConfig *config, const char *name, const char *text)
+{
+	const char *start = cdc_store_split_endpoint(config, name, text);
+
+	if (strcspn(start, "/") > 255 || strlen(start) > CDC_STORE_KEY_MAX)
+		bad_endpoint(name);
+	cdc_hosts_require(config->host, config->https ? 443 : 80);
 }
 
 void

@@ -100,6 +100,14 @@ cdc_draft_free(CdcStoreDraft *draft)
 	memset(draft, 0, sizeof(CdcStoreDraft));
 }
 
+void
+cdc_store_timeouts(CdcHttpRequest *request, uint64 len)
+{
+	request->connect_timeout_ms = CONNECT_TIMEOUT_MS;
+	request->timeout_ms = BASE_TIMEOUT_MS + (int) Min(len / BYTES_PER_MS, 3600 * 1000);
+	request->stall_timeout_ms = STALL_TIMEOUT_MS;
+}
+
 CdcHttpCall *
 cdc_draft_start(const CdcStoreDraft *draft, CdcHttp *http,
 				const CdcHttpSlice *slices, int nslices,
@@ -126,9 +134,7 @@ cdc_draft_start(const CdcStoreDraft *draft, CdcHttp *http,
 	request.headers = (const char *const *) draft->headers;
 	request.slices = slices;
 	request.nslices = nslices;
-	request.connect_timeout_ms = CONNECT_TIMEOUT_MS;
-	request.timeout_ms = BASE_TIMEOUT_MS + (int) Min(len / BYTES_PER_MS, 3600 * 1000);
-	request.stall_timeout_ms = STALL_TIMEOUT_MS;
+	cdc_store_timeouts(&request, len);
 	request.last_will = draft->last_will;
 	request.done = done;
 	request.arg = arg;
