@@ -11,38 +11,12 @@
 
 #include <openssl/evp.h>
 
+#include "check.h"
+#include "pg_snprintf.h"
 #include "sink/azure_sign.h"
-
-#undef printf
-#undef vsnprintf
-
-/* The server's own is not linked here. */
-int
-pg_snprintf(char *dst, size_t size, const char *fmt,...)
-{
-	va_list		args;
-	int			n;
-
-	va_start(args, fmt);
-	n = vsnprintf(dst, size, fmt, args);
-	va_end(args);
-	return n;
-}
 
 #define EMULATOR_KEY \
 	"Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
-
-static int	failures = 0;
-
-static void
-check(bool ok, const char *what, const char *got)
-{
-	if (!ok)
-	{
-		printf("failed: %s (got \"%s\")\n", what, got);
-		failures++;
-	}
-}
 
 static void
 test_string(void)

@@ -7,23 +7,11 @@
 #include "postgres.h"
 
 #include "base/hlc.h"
+#include "pg_snprintf.h"
 
 /* The real ones of libc: nothing of the server is linked. */
 #undef printf
-#undef vsnprintf
 #undef snprintf
-
-int
-pg_snprintf(char *str, size_t count, const char *fmt,...)
-{
-	va_list		args;
-	int			result;
-
-	va_start(args, fmt);
-	result = vsnprintf(str, count, fmt, args);
-	va_end(args);
-	return result;
-}
 
 static int	ntests;
 static int	nfailed;

@@ -6,22 +6,8 @@
 /* sources: src/sink/objname.c */
 #include "postgres.h"
 
+#include "check.h"
 #include "sink/objname.h"
-
-#undef printf
-#undef fprintf
-
-static int	failures = 0;
-
-static void
-check(bool ok, const char *what, const char *got)
-{
-	if (!ok)
-	{
-		printf("failed: %s (got \"%s\")\n", what, got ? got : "");
-		failures++;
-	}
-}
 
 static void
 same(const char *got, size_t len, const char *want)

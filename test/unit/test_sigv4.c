@@ -8,25 +8,11 @@
 /* libs: -lcrypto */
 #include "postgres.h"
 
+#include "check.h"
 #include "sink/sigv4.h"
-
-#undef printf
-#undef fprintf
 
 #define EMPTY_HASH	"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 #define PUT_HASH	"44ce7dd67c959e0d3524ffac1771dfbba87d2b6b4b4e99e42034a8b803f8b072"
-
-static int	failures = 0;
-
-static void
-check(bool ok, const char *what, const char *got)
-{
-	if (!ok)
-	{
-		printf("failed: %s (got \"%s\")\n", what, got);
-		failures++;
-	}
-}
 
 /* The signature of a request to examplebucket of the S3 examples. */
 static void
