@@ -23,12 +23,7 @@ $node->start;
 sub sql { return $node->safe_psql('postgres', @_); }
 sql('CREATE EXTENSION cdc_sink; CREATE TABLE t (id int PRIMARY KEY, v text)');
 
-sub create
-{
-	my ($uri, $with) = @_;
-	return create_feed($node,
-		"CREATE CHANGEFEED FOR TABLE t INTO '$uri'" . ($with ? " WITH $with" : ''));
-}
+sub create { return create_feed_of($node, 't', @_); }
 
 sub refused
 {

@@ -24,12 +24,7 @@ log_statement = none
 CONF
 
 sub sql { return $node->safe_psql('postgres', @_); }
-
-sub create
-{
-	my ($tables, $uri, $with) = @_;
-	return create_feed($node, "CREATE CHANGEFEED FOR TABLE $tables INTO '$uri'" . ($with ? " WITH $with" : ''));
-}
+sub create { return create_feed_of($node, @_); }
 
 sub objects
 {
@@ -46,11 +41,12 @@ sub refused
 {
 	my ($uri, $like, $name) = @_;
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
-	my ($rc, $out, $err);
+	my $err;
 	my $took = timed(
-		sub { ($rc, $out, $err) = $node->psql('postgres', "SELECT changefeed_create('{t}', '$uri')"); });
-	isnt($rc, 0, "$name: refused");
-	like($err, $like, "$name: and the error says why");
+		sub {
+			local $Test::Builder::Level = $Test::Builder::Level + 2;
+			$err = check_refused($node, $uri, $like, $name);
+		});
 	unlike($err, qr/\Q$s3->{secret}\E|secret-of-test/, "$name: without the secret");
 	cmp_ok($took, '<', 8, "$name: soon");
 	return;

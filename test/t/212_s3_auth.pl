@@ -109,12 +109,8 @@ sub create { return create_feed($node, "CREATE CHANGEFEED FOR TABLE t INTO '$_[0
 
 sub refused
 {
-	my ($uri, $like, $name) = @_;
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
-	my ($rc, $out, $err) = $node->psql('postgres', "SELECT changefeed_create('{t}', '$uri')");
-	isnt($rc, 0, "$name: refused");
-	like($err, $like, "$name: and the error says why");
-	return;
+	return check_refused($node, @_);
 }
 
 sub exported

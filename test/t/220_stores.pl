@@ -33,21 +33,12 @@ log_statement = none
 CONF
 
 sub sql { return $node->safe_psql('postgres', @_); }
-
-sub create
-{
-	my ($tables, $uri, $with) = @_;
-	return create_feed($node, "CREATE CHANGEFEED FOR TABLE $tables INTO '$uri'" . ($with ? " WITH $with" : ''));
-}
+sub create { return create_feed_of($node, @_); }
 
 sub refused
 {
-	my ($uri, $like, $name) = @_;
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
-	my ($rc, $out, $err) = $node->psql('postgres', "SELECT changefeed_create('{t}', '$uri')");
-	isnt($rc, 0, "$name: refused");
-	like($err, $like, "$name: and the error says why");
-	return;
+	return check_refused($node, @_);
 }
 
 # A scan only: all rows are there.

@@ -22,7 +22,8 @@ use Test::More;
 use Time::HiRes qw(time usleep);
 
 our @EXPORT = qw(
-  new_cluster file_dir create_feed feed_status wait_status wait_feed slots
+  new_cluster file_dir create_feed create_feed_of check_refused
+  feed_status wait_status wait_feed slots
   start_kafka kafka_consume file_messages rows_of decode_text key_text
   poll_until hlc_cmp resolved_of
   check_order check_resolved check_replay check_stamps check_guarantees
@@ -77,6 +78,24 @@ sub create_feed
 	my ($node, $stmt, $db) = @_;
 	return $node->safe_psql($db // 'postgres',
 		"SELECT changefeed_sql(\$stmt\$$stmt\$stmt\$)");
+}
+
+# create_feed_of($node, 'tables', 'uri', 'options'): the same, options may be left out
+sub create_feed_of
+{
+	my ($node, $tables, $uri, $with) = @_;
+	return create_feed($node, "CREATE CHANGEFEED FOR TABLE $tables INTO '$uri'" . ($with ? " WITH $with" : ''));
+}
+
+# A feed of the table t into this URI cannot be created: the error.
+sub check_refused
+{
+	my ($node, $uri, $like, $name) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	my ($rc, $out, $err) = $node->psql('postgres', "SELECT changefeed_create('{t}', '$uri')");
+	isnt($rc, 0, "$name: refused");
+	like($err, $like, "$name: and the error says why");
+	return $err;
 }
 
 sub feed_status
