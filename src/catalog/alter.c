@@ -20,7 +20,6 @@
 #include "catalog/rows.h"
 #include "executor/spi.h"
 #include "utils/builtins.h"
-#include "utils/memutils.h"
 
 bool
 cdc_job_secret(int64 job_id, int version, char **sink_uri, int *nsecrets,
@@ -31,7 +30,6 @@ cdc_job_secret(int64 job_id, int version, char **sink_uri, int *nsecrets,
 	MemoryContext caller = CurrentMemoryContext;
 	int			nest = cdc_rows_begin();
 	bool		found;
-	bool		isnull;
 
 	/* the definition must be visible: what is older would be another's */
 	values[0] = Int64GetDatum(job_id);
@@ -46,12 +44,28 @@ cdc_job_secret(int64 job_id, int version, char **sink_uri, int *nsecrets,
 	{
 		MemoryContext spi = MemoryContextSwitchTo(caller);
 
-		*sink_uri = TextDatumGetCString(cdc_rows_column(0, 1, &isnull));
-		*secrets = cdc_rows_strings(cdc_rows_column(0, 2, &isnull), nsecrets);
+		*sink_uri = TextDatumGetCString(cdc_rows_value(0, 1));
+		*secrets = cdc_rows_strings(cdc_rows_value(0, 2), nsecrets);
 		MemoryContextSwitchTo(spi);
 	}
 	cdc_rows_end(nest);
 	return found;
+}
+
+void
+cdc_secret_insert(int64 job_id, int version, const char *sink_uri,
+				  int nsecrets, char *const *secrets)
+{
+	static const Oid types[] = {INT8OID, INT4OID, TEXTOID, TEXTARRAYOID};
+	Datum		values[4];
+
+	values[0] = Int64GetDatum(job_id);
+	values[1] = Int32GetDatum(version);
+	values[2] = CStringGetTextDatum(sink_uri);
+	values[3] = cdc_rows_text_array(nsecrets, secrets);
+	cdc_rows_run("INSERT INTO cdc_sink.secret (job_id, version, uri, options)"
+				 " VALUES ($1, $2, $3, $4)",
+				 4, types, values, NULL, SPI_OK_INSERT);
 }
 
 void
@@ -72,17 +86,6 @@ cdc_job_forget_secrets(int64 job_id, int version)
 	cdc_rows_end(nest);
 }
 
-static CdcDefinition *
-definition_in_row(uint64 row)
-{
-	Datum		values[CDC_DEF_NATTS];
-	bool		nulls[CDC_DEF_NATTS];
-
-	for (int i = 0; i < CDC_DEF_NATTS; i++)
-		values[i] = cdc_rows_column(row, i + 1, &nulls[i]);
-	return cdc_definition_from_datums(values, nulls);
-}
-
 /*
  * Tables of versions that are not in force yet, and of the one that is while
  * its scan is not done, are still to be read: the newest version takes that
@@ -97,7 +100,7 @@ inherit_scans(CdcAlterBase *base, int in_force, uint64 nversions)
 		newest->targets[i].scan = false;
 	for (uint64 row = 0; row < nversions; row++)
 	{
-		CdcDefinition *def = definition_in_row(row);
+		CdcDefinition *def = cdc_definition_in_row(row);
 
 		if (def->version == in_force && base->scan_done)
 			continue;
@@ -122,31 +125,27 @@ cdc_job_alter_begin(int64 job_id, CdcAlterBase *base)
 	int			nest = cdc_rows_begin();
 	int			job_version;
 	int			in_force;
-	bool		isnull;
 	uint64		n;
 
 	memset(base, 0, sizeof(CdcAlterBase));
-	values[0] = Int64GetDatum(job_id);
-	if (cdc_rows_run("SELECT status, owner, version FROM cdc_sink.job"
-					 " WHERE job_id = $1 FOR UPDATE",
-					 1, types, values, NULL, SPI_OK_SELECT) == 0)
+	if (cdc_rows_run_for(job_id, "SELECT status, owner, version FROM cdc_sink.job"
+						 " WHERE job_id = $1 FOR UPDATE", SPI_OK_SELECT) == 0)
 	{
 		cdc_rows_end(nest);
 		return false;
 	}
 	spi = MemoryContextSwitchTo(caller);
-	base->status = cdc_job_status_parse(TextDatumGetCString(cdc_rows_column(0, 1, &isnull)));
-	base->owner = DatumGetObjectId(cdc_rows_column(0, 2, &isnull));
-	job_version = DatumGetInt32(cdc_rows_column(0, 3, &isnull));
+	base->status = cdc_job_status_parse(TextDatumGetCString(cdc_rows_value(0, 1)));
+	base->owner = DatumGetObjectId(cdc_rows_value(0, 2));
+	job_version = DatumGetInt32(cdc_rows_value(0, 3));
 	MemoryContextSwitchTo(spi);
 
 	/* read after the lock: what others have altered is complete */
-	if (cdc_rows_run("SELECT version, scan_done FROM cdc_sink.checkpoint"
-					 " WHERE job_id = $1",
-					 1, types, values, NULL, SPI_OK_SELECT) != 1)
+	if (cdc_rows_run_for(job_id, "SELECT version, scan_done FROM cdc_sink.checkpoint"
+						 " WHERE job_id = $1", SPI_OK_SELECT) != 1)
 		elog(ERROR, "job " INT64_FORMAT " has no checkpoint row", job_id);
-	in_force = DatumGetInt32(cdc_rows_column(0, 1, &isnull));
-	base->scan_done = DatumGetBool(cdc_rows_column(0, 2, &isnull));
+	in_force = DatumGetInt32(cdc_rows_value(0, 1));
+	base->scan_done = DatumGetBool(cdc_rows_value(0, 2));
 	if (job_version > in_force)
 	{
 		/* altered at its position, which no lane has read so far */
@@ -154,6 +153,7 @@ cdc_job_alter_begin(int64 job_id, CdcAlterBase *base)
 		base->scan_done = false;
 	}
 
+	values[0] = Int64GetDatum(job_id);
 	values[1] = Int32GetDatum(in_force);
 	n = cdc_rows_run("SELECT " CDC_DEFINITION_COLUMNS " FROM cdc_sink.definition d"
 					 " WHERE d.job_id = $1 AND d.version >= $2 ORDER BY d.version",
@@ -161,7 +161,7 @@ cdc_job_alter_begin(int64 job_id, CdcAlterBase *base)
 	if (n == 0)
 		elog(ERROR, "job " INT64_FORMAT " has no definition", job_id);
 	spi = MemoryContextSwitchTo(caller);
-	base->definition = definition_in_row(n - 1);
+	base->definition = cdc_definition_in_row(n - 1);
 	inherit_scans(base, in_force, n);
 	MemoryContextSwitchTo(spi);
 	cdc_rows_end(nest);
@@ -201,18 +201,7 @@ cdc_job_alter_write(const CdcDefinition *def, bool at_position,
 					 SPI_OK_UPDATE);
 	}
 	if (sink_uri != NULL)
-	{
-		static const Oid types[] = {INT8OID, INT4OID, TEXTOID, TEXTARRAYOID};
-		Datum		values[4];
-
-		values[0] = Int64GetDatum(def->job_id);
-		values[1] = Int32GetDatum(def->version);
-		values[2] = CStringGetTextDatum(sink_uri);
-		values[3] = cdc_rows_text_array(nsecrets, secrets);
-		cdc_rows_run("INSERT INTO cdc_sink.secret (job_id, version, uri, options)"
-					 " VALUES ($1, $2, $3, $4)",
-					 4, types, values, NULL, SPI_OK_INSERT);
-	}
+		cdc_secret_insert(def->job_id, def->version, sink_uri, nsecrets, secrets);
 	cdc_definition_insert(def);
 	cdc_rows_end(nest);
 }

@@ -19,7 +19,6 @@
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "utils/builtins.h"
-#include "utils/numeric.h"
 #include "utils/pg_lsn.h"
 
 void
@@ -68,36 +67,23 @@ cdc_checkpoint_write(const CdcCheckpoint *cp)
 	cdc_rows_end(nest);
 }
 
+static void *
+shape_in_row(uint64 row)
+{
+	CdcStoredShape *shape = palloc(sizeof(CdcStoredShape));
+
+	shape->relid = DatumGetObjectId(cdc_rows_value(row, 1));
+	shape->schema_version = DatumGetInt32(cdc_rows_value(row, 2));
+	shape->text = TextDatumGetCString(cdc_rows_value(row, 3));
+	return shape;
+}
+
 List *
 cdc_shapes_load(int64 job_id)
 {
-	Datum		id = Int64GetDatum(job_id);
-	Oid			type = INT8OID;
-	MemoryContext caller = CurrentMemoryContext;
-	List	   *shapes = NIL;
-	int			nest = cdc_rows_begin();
-	MemoryContext spi;
-	uint64		n;
-
-	n = cdc_rows_run("SELECT relid, schema_version, shape FROM cdc_sink.shape"
-					 " WHERE job_id = $1",
-					 1, &type, &id, NULL, SPI_OK_SELECT);
-	spi = MemoryContextSwitchTo(caller);
-	for (uint64 i = 0; i < n; i++)
-	{
-		CdcStoredShape *shape = palloc(sizeof(CdcStoredShape));
-		HeapTuple	row = SPI_tuptable->vals[i];
-		TupleDesc	desc = SPI_tuptable->tupdesc;
-		bool		isnull;
-
-		shape->relid = DatumGetObjectId(SPI_getbinval(row, desc, 1, &isnull));
-		shape->schema_version = DatumGetInt32(SPI_getbinval(row, desc, 2, &isnull));
-		shape->text = TextDatumGetCString(SPI_getbinval(row, desc, 3, &isnull));
-		shapes = lappend(shapes, shape);
-	}
-	MemoryContextSwitchTo(spi);
-	cdc_rows_end(nest);
-	return shapes;
+	return cdc_rows_list(job_id, "SELECT relid, schema_version, shape"
+						 " FROM cdc_sink.shape WHERE job_id = $1",
+						 shape_in_row);
 }
 
 void

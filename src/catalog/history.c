@@ -13,20 +13,8 @@
 #include "catalog/pg_type.h"
 #include "catalog/rows.h"
 #include "executor/spi.h"
-#include "utils/array.h"
-#include "utils/builtins.h"
 #include "utils/pg_lsn.h"
 #include "utils/timestamp.h"
-
-static Datum
-value(uint64 row, int col)
-{
-	bool		isnull;
-	Datum		datum = SPI_getbinval(SPI_tuptable->vals[row],
-									  SPI_tuptable->tupdesc, col, &isnull);
-
-	return isnull ? (Datum) 0 : datum;
-}
 
 int
 cdc_history_read(CdcHistoryRow **rows)
@@ -41,10 +29,10 @@ cdc_history_read(CdcHistoryRow **rows)
 	*rows = MemoryContextAlloc(caller, sizeof(CdcHistoryRow) * Max(n, 1));
 	for (uint64 i = 0; i < n; i++)
 	{
-		(*rows)[i].lsn = DatumGetLSN(value(i, 1));
-		(*rows)[i].above.wall = DatumGetInt64(value(i, 2));
-		(*rows)[i].above.logical = (uint32) DatumGetInt64(value(i, 3));
-		(*rows)[i].at = DatumGetTimestampTz(value(i, 4));
+		(*rows)[i].lsn = DatumGetLSN(cdc_rows_value(i, 1));
+		(*rows)[i].above.wall = DatumGetInt64(cdc_rows_value(i, 2));
+		(*rows)[i].above.logical = (uint32) DatumGetInt64(cdc_rows_value(i, 3));
+		(*rows)[i].at = DatumGetTimestampTz(cdc_rows_value(i, 4));
 	}
 	cdc_rows_end(nest);
 	return (int) n;
@@ -72,15 +60,13 @@ cdc_history_delete(XLogRecPtr before, const XLogRecPtr *lsns, int n)
 {
 	static const Oid types[] = {LSNOID, TEXTARRAYOID};
 	Datum		values[2];
-	Datum	   *elems;
 	int			nest = cdc_rows_begin();
+	char	  **strings = palloc(sizeof(char *) * Max(n, 1));
 
-	elems = palloc(sizeof(Datum) * Max(n, 1));
 	for (int i = 0; i < n; i++)
-		elems[i] = CStringGetTextDatum(psprintf("%X/%X", LSN_FORMAT_ARGS(lsns[i])));
+		strings[i] = psprintf("%X/%X", LSN_FORMAT_ARGS(lsns[i]));
 	values[0] = LSNGetDatum(before);
-	values[1] = PointerGetDatum(construct_array(elems, n, TEXTOID, -1, false,
-												TYPALIGN_INT));
+	values[1] = cdc_rows_text_array(n, strings);
 	cdc_rows_run("DELETE FROM cdc_sink.history"
 				 " WHERE lsn < $1 OR lsn = ANY ($2::pg_lsn[])",
 				 2, types, values, NULL, SPI_OK_DELETE);
@@ -97,8 +83,8 @@ cdc_history_highest(void)
 					 " ORDER BY 1 DESC, 2 DESC LIMIT 1",
 					 0, NULL, NULL, NULL, SPI_OK_SELECT) > 0)
 	{
-		highest.wall = DatumGetInt64(value(0, 1));
-		highest.logical = (uint32) DatumGetInt64(value(0, 2));
+		highest.wall = DatumGetInt64(cdc_rows_value(0, 1));
+		highest.logical = (uint32) DatumGetInt64(cdc_rows_value(0, 2));
 	}
 	cdc_rows_end(nest);
 	return highest;
@@ -109,18 +95,13 @@ cdc_history_exact(CdcHlc stamp, XLogRecPtr floor, const Oid *relids, int nrelids
 {
 	static const Oid types[] = {INT8OID, INT8OID, LSNOID, OIDARRAYOID};
 	Datum		values[4];
-	Datum	   *elems;
 	XLogRecPtr	lsn = InvalidXLogRecPtr;
 	int			nest = cdc_rows_begin();
 
-	elems = palloc(sizeof(Datum) * Max(nrelids, 1));
-	for (int i = 0; i < nrelids; i++)
-		elems[i] = ObjectIdGetDatum(relids[i]);
 	values[0] = Int64GetDatum(stamp.wall);
 	values[1] = Int64GetDatum((int64) stamp.logical);
 	values[2] = LSNGetDatum(floor);
-	values[3] = PointerGetDatum(construct_array(elems, nrelids, OIDOID,
-												sizeof(Oid), true, TYPALIGN_INT));
+	values[3] = cdc_rows_oid_array(nrelids, relids);
 	if (cdc_rows_run("SELECT c.resume_lsn FROM cdc_sink.checkpoint c"
 					 " JOIN cdc_sink.definition d USING (job_id, version)"
 					 " WHERE c.hlc_wall = $1 AND c.hlc_logical = $2"
@@ -130,7 +111,7 @@ cdc_history_exact(CdcHlc stamp, XLogRecPtr floor, const Oid *relids, int nrelids
 					 " WHERE m.job_id = c.job_id AND NOT m.joined)"
 					 " ORDER BY 1 LIMIT 1",
 					 4, types, values, NULL, SPI_OK_SELECT) > 0)
-		lsn = DatumGetLSN(value(0, 1));
+		lsn = DatumGetLSN(cdc_rows_value(0, 1));
 	cdc_rows_end(nest);
 	return lsn;
 }

@@ -13,17 +13,13 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "base/guc.h"
 #include "catalog/job.h"
 #include "catalog/pg_authid.h"
 #include "catalog/pg_type.h"
 #include "catalog/rows.h"
 #include "executor/spi.h"
-#include "miscadmin.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/guc.h"
 #include "utils/pg_lsn.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
@@ -142,95 +138,9 @@ cdc_job_next(CdcJobStatus status, CdcJobEvent event, bool *changed)
 }
 
 /* ------------------------------------------------------------------------
- * Getting at the tables; see rows.h
- * ------------------------------------------------------------------------
- */
-
-void
-cdc_catalog_enter(CdcCatalogUser *saved)
-{
-	GetUserIdAndSecContext(&saved->user, &saved->sec_context);
-	SetUserIdAndSecContext(BOOTSTRAP_SUPERUSERID,
-						   saved->sec_context | SECURITY_LOCAL_USERID_CHANGE);
-}
-
-void
-cdc_catalog_leave(const CdcCatalogUser *saved)
-{
-	SetUserIdAndSecContext(saved->user, saved->sec_context);
-}
-
-int
-cdc_rows_begin(void)
-{
-	int			nest = NewGUCNestLevel();
-
-	/* names below are qualified, operators are not */
-	(void) set_config_option("search_path", "pg_catalog, pg_temp",
-							 PGC_USERSET, PGC_S_SESSION,
-							 GUC_ACTION_SAVE, true, 0, false);
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
-	return nest;
-}
-
-void
-cdc_rows_end(int nest)
-{
-	SPI_finish();
-	AtEOXact_GUC(true, nest);
-}
-
-uint64
-cdc_rows_run(const char *sql, int nargs, const Oid *types, const Datum *values,
-			 const char *nulls, int expected)
-{
-	int			rc = SPI_execute_with_args(sql, nargs, (Oid *) types,
-										   (Datum *) values, nulls, false, 0);
-
-	if (rc != expected)
-		elog(ERROR, "query on the tables of cdc_sink gave %s: %s",
-			 SPI_result_code_string(rc), sql);
-	return SPI_processed;
-}
-
-Datum
-cdc_rows_column(uint64 row, int col, bool *isnull)
-{
-	return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, col,
-						 isnull);
-}
-
-Datum
-cdc_rows_text_array(int n, char *const *strings)
-{
-	Datum	   *elems = palloc(sizeof(Datum) * Max(n, 1));
-
-	for (int i = 0; i < n; i++)
-		elems[i] = CStringGetTextDatum(strings[i]);
-	return PointerGetDatum(construct_array(elems, n, TEXTOID, -1, false,
-										   TYPALIGN_INT));
-}
-
-/* ------------------------------------------------------------------------
  * Definitions
  * ------------------------------------------------------------------------
  */
-
-char **
-cdc_rows_strings(Datum value, int *n)
-{
-	Datum	   *elems;
-	bool	   *nulls;
-	char	  **strings;
-
-	deconstruct_array(DatumGetArrayTypeP(value), TEXTOID, -1, false,
-					  TYPALIGN_INT, &elems, &nulls, n);
-	strings = palloc(sizeof(char *) * Max(*n, 1));
-	for (int i = 0; i < *n; i++)
-		strings[i] = nulls[i] ? pstrdup("") : TextDatumGetCString(elems[i]);
-	return strings;
-}
 
 CdcDefinition *
 cdc_definition_from_datums(const Datum *values, const bool *nulls)
@@ -264,19 +174,14 @@ cdc_definition_from_datums(const Datum *values, const bool *nulls)
 	def->owner = DatumGetObjectId(VALUE(OWNER));
 	def->sink = TextDatumGetCString(VALUE(SINK));
 	def->options = cdc_rows_strings(VALUE(OPTIONS), &def->noptions);
-	deconstruct_array(DatumGetArrayTypeP(VALUE(RELIDS)), OIDOID, sizeof(Oid),
-					  true, TYPALIGN_INT, &relids, NULL, &def->ntargets);
+	relids = cdc_rows_elements(OIDOID, VALUE(RELIDS), NULL, &def->ntargets);
 	names = cdc_rows_strings(VALUE(NAMES), &nnames);
 	topics = cdc_rows_strings(VALUE(TOPICS), &ntopics);
-	deconstruct_array(DatumGetArrayTypeP(VALUE(PARTITIONS)), INT4OID,
-					  sizeof(int32), true, TYPALIGN_INT, &partitions, NULL,
-					  &npartitions);
+	partitions = cdc_rows_elements(INT4OID, VALUE(PARTITIONS), NULL, &npartitions);
 	shapes = cdc_rows_strings(VALUE(SHAPES), &nshapes);
 	def->sink_type = TextDatumGetCString(VALUE(SINK_TYPE));
-	deconstruct_array(DatumGetArrayTypeP(VALUE(SCANS)), BOOLOID, sizeof(bool),
-					  true, TYPALIGN_CHAR, &scans, NULL, &nscans);
-	deconstruct_array(DatumGetArrayTypeP(VALUE(RULED)), BOOLOID, sizeof(bool),
-					  true, TYPALIGN_CHAR, &ruled, NULL, &nruled);
+	scans = cdc_rows_elements(BOOLOID, VALUE(SCANS), NULL, &nscans);
+	ruled = cdc_rows_elements(BOOLOID, VALUE(RULED), NULL, &nruled);
 	columns = cdc_rows_strings(VALUE(COLUMNS), &ncolumns);
 	def->rules = cdc_rows_strings(VALUE(RULES), &def->nrules);
 #undef VALUE
@@ -301,6 +206,17 @@ cdc_definition_from_datums(const Datum *values, const bool *nulls)
 		def->targets[i].columns = columns[i];
 	}
 	return def;
+}
+
+CdcDefinition *
+cdc_definition_in_row(uint64 row)
+{
+	Datum		values[CDC_DEF_NATTS];
+	bool		nulls[CDC_DEF_NATTS];
+
+	for (int i = 0; i < CDC_DEF_NATTS; i++)
+		values[i] = cdc_rows_column(row, i + 1, &nulls[i]);
+	return cdc_definition_from_datums(values, nulls);
 }
 
 CdcDefinition *
@@ -375,20 +291,14 @@ cdc_definition_insert(const CdcDefinition *def)
 	VALUE(OWNER) = ObjectIdGetDatum(def->owner);
 	VALUE(SINK) = CStringGetTextDatum(def->sink);
 	VALUE(OPTIONS) = cdc_rows_text_array(def->noptions, def->options);
-	VALUE(RELIDS) = PointerGetDatum(construct_array(relids, n, OIDOID,
-													sizeof(Oid), true,
-													TYPALIGN_INT));
+	VALUE(RELIDS) = cdc_rows_array(OIDOID, n, relids);
 	VALUE(NAMES) = cdc_rows_text_array(n, names);
 	VALUE(TOPICS) = cdc_rows_text_array(n, topics);
-	VALUE(PARTITIONS) = PointerGetDatum(construct_array(partitions, n, INT4OID,
-														sizeof(int32), true,
-														TYPALIGN_INT));
+	VALUE(PARTITIONS) = cdc_rows_array(INT4OID, n, partitions);
 	VALUE(SHAPES) = cdc_rows_text_array(n, shapes);
 	VALUE(SINK_TYPE) = CStringGetTextDatum(def->sink_type);
-	VALUE(SCANS) = PointerGetDatum(construct_array(scans, n, BOOLOID, sizeof(bool),
-												   true, TYPALIGN_CHAR));
-	VALUE(RULED) = PointerGetDatum(construct_array(ruled, n, BOOLOID, sizeof(bool),
-												   true, TYPALIGN_CHAR));
+	VALUE(SCANS) = cdc_rows_array(BOOLOID, n, scans);
+	VALUE(RULED) = cdc_rows_array(BOOLOID, n, ruled);
 	VALUE(COLUMNS) = cdc_rows_text_array(n, columns);
 	VALUE(RULES) = cdc_rows_text_array(def->nrules, def->rules);
 #undef VALUE
@@ -420,12 +330,8 @@ cdc_definition_load(int64 job_id, int version)
 					 2, types, args, NULL, SPI_OK_SELECT) > 0)
 	{
 		MemoryContext spi = MemoryContextSwitchTo(caller);
-		Datum		values[CDC_DEF_NATTS];
-		bool		nulls[CDC_DEF_NATTS];
 
-		for (int c = 0; c < CDC_DEF_NATTS; c++)
-			values[c] = cdc_rows_column(0, c + 1, &nulls[c]);
-		def = cdc_definition_from_datums(values, nulls);
+		def = cdc_definition_in_row(0);
 		MemoryContextSwitchTo(spi);
 	}
 	cdc_rows_end(nest);
@@ -460,12 +366,11 @@ int64
 cdc_job_new_id(void)
 {
 	int			nest = cdc_rows_begin();
-	bool		isnull;
 	int64		id;
 
 	cdc_rows_run("SELECT nextval('cdc_sink.job_id_seq'::regclass)",
 				 0, NULL, NULL, NULL, SPI_OK_SELECT);
-	id = DatumGetInt64(cdc_rows_column(0, 1, &isnull));
+	id = DatumGetInt64(cdc_rows_value(0, 1));
 	cdc_rows_end(nest);
 	return id;
 }
@@ -496,17 +401,7 @@ cdc_job_insert(const CdcDefinition *def, const char *sink_uri,
 					 7, types, values, has_topics ? "       " : "      n",
 					 SPI_OK_INSERT);
 	}
-	{
-		static const Oid types[] = {INT8OID, TEXTOID, TEXTARRAYOID};
-		Datum		values[3];
-
-		values[0] = Int64GetDatum(def->job_id);
-		values[1] = CStringGetTextDatum(sink_uri);
-		values[2] = cdc_rows_text_array(nsecrets, secrets);
-		cdc_rows_run("INSERT INTO cdc_sink.secret (job_id, version, uri, options)"
-					 " VALUES ($1, 1, $2, $3)",
-					 3, types, values, NULL, SPI_OK_INSERT);
-	}
+	cdc_secret_insert(def->job_id, 1, sink_uri, nsecrets, secrets);
 	{
 		static const Oid types[] = {INT8OID, INT4OID, BOOLOID};
 		Datum		values[3];
@@ -539,9 +434,9 @@ cdc_job_list_live(void)
 	" WHERE j.finished IS NULL ORDER BY j.job_id";
 	enum
 	{
-		COL_STATUS = CDC_DEF_NATTS, COL_OWNER, COL_URI, COL_SECRETS, COL_VERSION, COL_LSN,
-		COL_WALL, COL_LOGICAL, COL_SCAN_DONE, COL_HW_WALL, COL_HW_LOGICAL,
-		COL_MODIFIED, NCOLS
+		COL_STATUS = CDC_DEF_NATTS + 1, COL_OWNER, COL_URI, COL_SECRETS,
+		COL_VERSION, COL_LSN, COL_WALL, COL_LOGICAL, COL_SCAN_DONE, COL_HW_WALL,
+		COL_HW_LOGICAL, COL_MODIFIED
 	};
 	MemoryContext caller = CurrentMemoryContext;
 	MemoryContext spi;
@@ -555,33 +450,30 @@ cdc_job_list_live(void)
 	{
 		CdcJob	   *job = palloc0(sizeof(CdcJob));
 		CdcCheckpoint *cp = &job->checkpoint;
-		Datum		values[NCOLS];
-		bool		nulls[NCOLS];
+		Datum		lsn;
+		bool		no_lsn;
 		char	   *status;
 
-		for (int c = 0; c < NCOLS; c++)
-			values[c] = cdc_rows_column(i, c + 1, &nulls[c]);
-
-		job->definition = cdc_definition_from_datums(values, nulls);
+		job->definition = cdc_definition_in_row(i);
 		job->job_id = job->definition->job_id;
-		status = TextDatumGetCString(values[COL_STATUS]);
+		status = TextDatumGetCString(cdc_rows_value(i, COL_STATUS));
 		job->status = cdc_job_status_parse(status);
 		pfree(status);
-		job->owner = DatumGetObjectId(values[COL_OWNER]);
+		job->owner = DatumGetObjectId(cdc_rows_value(i, COL_OWNER));
 		job->owner_exists = SearchSysCacheExists1(AUTHOID,
 												  ObjectIdGetDatum(job->owner));
-		job->sink_uri = TextDatumGetCString(values[COL_URI]);
-		job->secrets = cdc_rows_strings(values[COL_SECRETS], &job->nsecrets);
+		job->sink_uri = TextDatumGetCString(cdc_rows_value(i, COL_URI));
+		job->secrets = cdc_rows_strings(cdc_rows_value(i, COL_SECRETS), &job->nsecrets);
 		cp->job_id = job->job_id;
-		cp->version = DatumGetInt32(values[COL_VERSION]);
-		cp->resume_lsn = nulls[COL_LSN] ? InvalidXLogRecPtr :
-			DatumGetLSN(values[COL_LSN]);
-		cp->hlc.wall = DatumGetInt64(values[COL_WALL]);
-		cp->hlc.logical = (uint32) DatumGetInt64(values[COL_LOGICAL]);
-		cp->scan_done = DatumGetBool(values[COL_SCAN_DONE]);
-		cp->high_water.wall = DatumGetInt64(values[COL_HW_WALL]);
-		cp->high_water.logical = (uint32) DatumGetInt64(values[COL_HW_LOGICAL]);
-		job->modified = DatumGetTimestampTz(values[COL_MODIFIED]);
+		cp->version = DatumGetInt32(cdc_rows_value(i, COL_VERSION));
+		lsn = cdc_rows_column(i, COL_LSN, &no_lsn);
+		cp->resume_lsn = no_lsn ? InvalidXLogRecPtr : DatumGetLSN(lsn);
+		cp->hlc.wall = DatumGetInt64(cdc_rows_value(i, COL_WALL));
+		cp->hlc.logical = (uint32) DatumGetInt64(cdc_rows_value(i, COL_LOGICAL));
+		cp->scan_done = DatumGetBool(cdc_rows_value(i, COL_SCAN_DONE));
+		cp->high_water.wall = DatumGetInt64(cdc_rows_value(i, COL_HW_WALL));
+		cp->high_water.logical = (uint32) DatumGetInt64(cdc_rows_value(i, COL_HW_LOGICAL));
+		job->modified = DatumGetTimestampTz(cdc_rows_value(i, COL_MODIFIED));
 		jobs = lappend(jobs, job);
 	}
 	MemoryContextSwitchTo(spi);
@@ -593,24 +485,21 @@ bool
 cdc_job_apply(int64 job_id, CdcJobEvent event, const char *error,
 			  CdcJobStatus *status)
 {
-	static const Oid id_type[] = {INT8OID};
-	Datum		id = Int64GetDatum(job_id);
 	int			nest = cdc_rows_begin();
 	CdcJobStatus old;
 	CdcJobStatus next;
 	bool		changed;
-	bool		isnull;
 
 	/* a lane waits for nobody: it comes again */
-	if (cdc_rows_run(event <= CDC_EV_CANCEL ?
-					 "SELECT status FROM cdc_sink.job WHERE job_id = $1 FOR UPDATE" :
-					 "SELECT status FROM cdc_sink.job WHERE job_id = $1 FOR UPDATE SKIP LOCKED",
-					 1, id_type, &id, NULL, SPI_OK_SELECT) == 0)
+	if (cdc_rows_run_for(job_id, event <= CDC_EV_CANCEL ?
+						 "SELECT status FROM cdc_sink.job WHERE job_id = $1 FOR UPDATE" :
+						 "SELECT status FROM cdc_sink.job WHERE job_id = $1 FOR UPDATE SKIP LOCKED",
+						 SPI_OK_SELECT) == 0)
 	{
 		cdc_rows_end(nest);
 		return false;
 	}
-	old = cdc_job_status_parse(TextDatumGetCString(cdc_rows_column(0, 1, &isnull)));
+	old = cdc_job_status_parse(TextDatumGetCString(cdc_rows_value(0, 1)));
 	next = cdc_job_next(old, event, &changed);
 
 	/*
@@ -618,9 +507,9 @@ cdc_job_apply(int64 job_id, CdcJobEvent event, const char *error,
 	 * Read now that we have the lock: the lane writes both together.
 	 */
 	if (event == CDC_EV_RESUME && changed &&
-		cdc_rows_run("SELECT FROM cdc_sink.checkpoint"
-					 " WHERE job_id = $1 AND resume_lsn IS NOT NULL",
-					 1, id_type, &id, NULL, SPI_OK_SELECT) == 0)
+		cdc_rows_run_for(job_id, "SELECT FROM cdc_sink.checkpoint"
+						 " WHERE job_id = $1 AND resume_lsn IS NOT NULL",
+						 SPI_OK_SELECT) == 0)
 		next = CDC_JOB_PENDING;
 
 	if (changed)
@@ -628,7 +517,7 @@ cdc_job_apply(int64 job_id, CdcJobEvent event, const char *error,
 		static const Oid types[] = {INT8OID, TEXTOID, TEXTOID, BOOLOID, BOOLOID};
 		Datum		values[5];
 
-		values[0] = id;
+		values[0] = Int64GetDatum(job_id);
 		values[1] = CStringGetTextDatum(status_names[next]);
 		values[2] = CStringGetTextDatum(error ? error : "");
 		values[3] = BoolGetDatum(next == CDC_JOB_RUNNING);
@@ -644,10 +533,10 @@ cdc_job_apply(int64 job_id, CdcJobEvent event, const char *error,
 					 5, types, values, error ? "     " : "  n  ", SPI_OK_UPDATE);
 		if (cdc_job_is_terminal(next))
 		{
-			cdc_rows_run("DELETE FROM cdc_sink.secret WHERE job_id = $1",
-						 1, id_type, &id, NULL, SPI_OK_DELETE);
-			cdc_rows_run("DELETE FROM cdc_sink.saved WHERE job_id = $1",
-						 1, id_type, &id, NULL, SPI_OK_DELETE);
+			cdc_rows_run_for(job_id, "DELETE FROM cdc_sink.secret WHERE job_id = $1",
+							 SPI_OK_DELETE);
+			cdc_rows_run_for(job_id, "DELETE FROM cdc_sink.saved WHERE job_id = $1",
+							 SPI_OK_DELETE);
 		}
 	}
 	cdc_rows_end(nest);
@@ -701,12 +590,10 @@ cdc_job_look(int64 job_id, CdcJobLook *look)
 		Datum		lsn;
 
 		spi = MemoryContextSwitchTo(caller);
-		look->status = cdc_job_status_parse(TextDatumGetCString(cdc_rows_column(0, 1, &isnull)));
-		look->owner = DatumGetObjectId(cdc_rows_column(0, 2, &isnull));
-		look->error = TextDatumGetCString(cdc_rows_column(0, 3, &isnull));
-		deconstruct_array(DatumGetArrayTypeP(cdc_rows_column(0, 4, &isnull)), OIDOID,
-						  sizeof(Oid), true, TYPALIGN_INT, &relids, NULL,
-						  &look->nrelids);
+		look->status = cdc_job_status_parse(TextDatumGetCString(cdc_rows_value(0, 1)));
+		look->owner = DatumGetObjectId(cdc_rows_value(0, 2));
+		look->error = TextDatumGetCString(cdc_rows_value(0, 3));
+		relids = cdc_rows_elements(OIDOID, cdc_rows_value(0, 4), NULL, &look->nrelids);
 		look->relids = palloc(sizeof(Oid) * Max(look->nrelids, 1));
 		for (int i = 0; i < look->nrelids; i++)
 			look->relids[i] = DatumGetObjectId(relids[i]);

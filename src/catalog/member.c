@@ -13,36 +13,25 @@
 #include "executor/spi.h"
 #include "utils/builtins.h"
 
+static void *
+member_in_row(uint64 row)
+{
+	CdcStoredMember *member = palloc(sizeof(CdcStoredMember));
+
+	member->relid = DatumGetObjectId(cdc_rows_value(row, 1));
+	member->joined = DatumGetBool(cdc_rows_value(row, 2));
+	member->name = TextDatumGetCString(cdc_rows_value(row, 3));
+	member->topic = TextDatumGetCString(cdc_rows_value(row, 4));
+	member->columns = TextDatumGetCString(cdc_rows_value(row, 5));
+	return member;
+}
+
 List *
 cdc_members_load(int64 job_id)
 {
-	Datum		id = Int64GetDatum(job_id);
-	Oid			type = INT8OID;
-	MemoryContext caller = CurrentMemoryContext;
-	List	   *members = NIL;
-	int			nest = cdc_rows_begin();
-	MemoryContext spi;
-	uint64		n;
-
-	n = cdc_rows_run("SELECT relid, joined, name, topic, columns"
-					 " FROM cdc_sink.member WHERE job_id = $1 ORDER BY relid",
-					 1, &type, &id, NULL, SPI_OK_SELECT);
-	spi = MemoryContextSwitchTo(caller);
-	for (uint64 i = 0; i < n; i++)
-	{
-		CdcStoredMember *member = palloc(sizeof(CdcStoredMember));
-		bool		isnull;
-
-		member->relid = DatumGetObjectId(cdc_rows_column(i, 1, &isnull));
-		member->joined = DatumGetBool(cdc_rows_column(i, 2, &isnull));
-		member->name = TextDatumGetCString(cdc_rows_column(i, 3, &isnull));
-		member->topic = TextDatumGetCString(cdc_rows_column(i, 4, &isnull));
-		member->columns = TextDatumGetCString(cdc_rows_column(i, 5, &isnull));
-		members = lappend(members, member);
-	}
-	MemoryContextSwitchTo(spi);
-	cdc_rows_end(nest);
-	return members;
+	return cdc_rows_list(job_id, "SELECT relid, joined, name, topic, columns"
+						 " FROM cdc_sink.member WHERE job_id = $1 ORDER BY relid",
+						 member_in_row);
 }
 
 void

@@ -106,10 +106,8 @@ cdc_job_ids_for(CdcJobEvent event, Oid **owners, int *n)
 	*owners = MemoryContextAlloc(caller, sizeof(Oid) * Max(*n, 1));
 	for (int i = 0; i < *n; i++)
 	{
-		bool		isnull;
-
-		ids[i] = DatumGetInt64(cdc_rows_column(i, 1, &isnull));
-		(*owners)[i] = DatumGetObjectId(cdc_rows_column(i, 2, &isnull));
+		ids[i] = DatumGetInt64(cdc_rows_value(i, 1));
+		(*owners)[i] = DatumGetObjectId(cdc_rows_value(i, 2));
 	}
 	cdc_rows_end(nest);
 	return ids;

@@ -34,11 +34,30 @@ extern uint64 cdc_rows_run(const char *sql, int nargs, const Oid *types,
 						   const Datum *values, const char *nulls,
 						   int expected);
 
-/* Column of a row of the current result, counted from 0 and from 1. */
-extern Datum cdc_rows_column(uint64 row, int col, bool *isnull);
+/* The same; the id of a job is the only argument. */
+extern uint64 cdc_rows_run_for(int64 job_id, const char *sql, int expected);
 
-/* text[] from C strings, and back (palloc'ed). */
+/*
+ * Runs such a SELECT; list of what "make" makes of each row of the result,
+ * in the caller's memory context.
+ */
+extern List *cdc_rows_list(int64 job_id, const char *sql,
+						   void *(*make) (uint64 row));
+
+/*
+ * Column of a row of the current result, counted from 0 and from 1; and of
+ * one that is never null.
+ */
+extern Datum cdc_rows_column(uint64 row, int col, bool *isnull);
+extern Datum cdc_rows_value(uint64 row, int col);
+
+/* boolean[], integer[], oid[] or text[] from its elements. */
+extern Datum cdc_rows_array(Oid type, int n, Datum *elems);
 extern Datum cdc_rows_text_array(int n, char *const *strings);
+extern Datum cdc_rows_oid_array(int n, const Oid *oids);
+
+/* And back, palloc'ed; nulls: NULL if there may be none, which is checked. */
+extern Datum *cdc_rows_elements(Oid type, Datum array, bool **nulls, int *n);
 extern char **cdc_rows_strings(Datum array, int *n);
 
 /* The columns of a definition, in the order of the enum in job.h. */
@@ -47,8 +66,15 @@ extern char **cdc_rows_strings(Datum array, int *n);
 	" d.topics, d.partitions, d.shapes, d.sink_type, d.scans," \
 	" d.ruled, d.columns, d.rules"
 
+/* That of a row of the current result which begins with these columns. */
+extern CdcDefinition *cdc_definition_in_row(uint64 row);
+
 /* Writes one version. */
 extern void cdc_definition_insert(const CdcDefinition *def);
+
+/* Writes what goes with a version and those that follow; see cdc_job_secret. */
+extern void cdc_secret_insert(int64 job_id, int version, const char *sink_uri,
+							  int nsecrets, char *const *secrets);
 
 /* "a,b": its topics, each once. */
 extern char *cdc_definition_topics(const CdcDefinition *def);

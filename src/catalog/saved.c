@@ -17,15 +17,6 @@
 #include "utils/acl.h"
 #include "utils/builtins.h"
 
-static void
-run_for(const char *sql, int64 job_id, int expected)
-{
-	static const Oid type = INT8OID;
-	Datum		id = Int64GetDatum(job_id);
-
-	cdc_rows_run(sql, 1, &type, &id, NULL, expected);
-}
-
 void
 cdc_saved_write(int64 job_id, Oid owner, const char *statement)
 {
@@ -48,34 +39,30 @@ cdc_saved_write(int64 job_id, Oid owner, const char *statement)
 bool
 cdc_saved_find(int64 job_id, CdcSaved *saved)
 {
-	static const Oid type = INT8OID;
-	Datum		id = Int64GetDatum(job_id);
 	MemoryContext caller = CurrentMemoryContext;
 	MemoryContext spi;
 	int			nest = cdc_rows_begin();
-	bool		isnull;
 	bool		found;
 
 	memset(saved, 0, sizeof(CdcSaved));
-	found = cdc_rows_run("SELECT owner, statement FROM cdc_sink.saved s"
-						 " WHERE job_id = $1 AND NOT EXISTS"
-						 " (SELECT FROM cdc_sink.job j WHERE j.job_id = s.job_id)",
-						 1, &type, &id, NULL, SPI_OK_SELECT) > 0;
+	found = cdc_rows_run_for(job_id, "SELECT owner, statement FROM cdc_sink.saved s"
+							 " WHERE job_id = $1 AND NOT EXISTS"
+							 " (SELECT FROM cdc_sink.job j WHERE j.job_id = s.job_id)",
+							 SPI_OK_SELECT) > 0;
 	if (found)
 	{
 		spi = MemoryContextSwitchTo(caller);
-		saved->owner_name = TextDatumGetCString(cdc_rows_column(0, 1, &isnull));
+		saved->owner_name = TextDatumGetCString(cdc_rows_value(0, 1));
 		saved->owner = get_role_oid(saved->owner_name, true);
-		saved->statement = TextDatumGetCString(cdc_rows_column(0, 2, &isnull));
+		saved->statement = TextDatumGetCString(cdc_rows_value(0, 2));
 		MemoryContextSwitchTo(spi);
-		if (cdc_rows_run("SELECT uri, options FROM cdc_sink.secret"
-						 " WHERE job_id = $1 ORDER BY version DESC LIMIT 1",
-						 1, &type, &id, NULL, SPI_OK_SELECT) > 0)
+		if (cdc_rows_run_for(job_id, "SELECT uri, options FROM cdc_sink.secret"
+							 " WHERE job_id = $1 ORDER BY version DESC LIMIT 1",
+							 SPI_OK_SELECT) > 0)
 		{
 			spi = MemoryContextSwitchTo(caller);
-			saved->sink_uri = TextDatumGetCString(cdc_rows_column(0, 1, &isnull));
-			saved->secrets = cdc_rows_strings(cdc_rows_column(0, 2, &isnull),
-											  &saved->nsecrets);
+			saved->sink_uri = TextDatumGetCString(cdc_rows_value(0, 1));
+			saved->secrets = cdc_rows_strings(cdc_rows_value(0, 2), &saved->nsecrets);
 			MemoryContextSwitchTo(spi);
 		}
 	}
@@ -87,20 +74,16 @@ void
 cdc_saved_alter(int64 job_id, const char *statement, const char *sink_uri,
 				int nsecrets, char **secrets)
 {
-	static const Oid types[] = {INT8OID, TEXTOID, TEXTOID, TEXTARRAYOID};
-	Datum		values[4];
+	static const Oid types[] = {INT8OID, TEXTOID};
+	Datum		values[2];
 	int			nest = cdc_rows_begin();
 
 	values[0] = Int64GetDatum(job_id);
 	values[1] = CStringGetTextDatum(statement);
-	values[2] = CStringGetTextDatum(sink_uri);
-	values[3] = cdc_rows_text_array(nsecrets, secrets);
 	cdc_rows_run("UPDATE cdc_sink.saved SET statement = $2 WHERE job_id = $1",
 				 2, types, values, NULL, SPI_OK_UPDATE);
-	run_for("DELETE FROM cdc_sink.secret WHERE job_id = $1", job_id, SPI_OK_DELETE);
-	cdc_rows_run("INSERT INTO cdc_sink.secret (job_id, version, uri, options)"
-				 " SELECT $1, 1, $3, $4 WHERE $2 IS NOT NULL",
-				 4, types, values, NULL, SPI_OK_INSERT);
+	cdc_rows_run_for(job_id, "DELETE FROM cdc_sink.secret WHERE job_id = $1", SPI_OK_DELETE);
+	cdc_secret_insert(job_id, 1, sink_uri, nsecrets, secrets);
 	cdc_rows_end(nest);
 }
 
@@ -119,10 +102,10 @@ cdc_saved_cancel(int64 job_id, const CdcSaved *saved)
 				 " '', '', created, clock_timestamp() FROM cdc_sink.saved"
 				 " WHERE job_id = $1",
 				 3, types, values, NULL, SPI_OK_INSERT);
-	run_for("INSERT INTO cdc_sink.checkpoint (job_id, version, scan_done)"
-			" VALUES ($1, 1, false)", job_id, SPI_OK_INSERT);
-	run_for("DELETE FROM cdc_sink.saved WHERE job_id = $1", job_id, SPI_OK_DELETE);
-	run_for("DELETE FROM cdc_sink.secret WHERE job_id = $1", job_id, SPI_OK_DELETE);
+	cdc_rows_run_for(job_id, "INSERT INTO cdc_sink.checkpoint (job_id, version, scan_done)"
+					 " VALUES ($1, 1, false)", SPI_OK_INSERT);
+	cdc_rows_run_for(job_id, "DELETE FROM cdc_sink.saved WHERE job_id = $1", SPI_OK_DELETE);
+	cdc_rows_run_for(job_id, "DELETE FROM cdc_sink.secret WHERE job_id = $1", SPI_OK_DELETE);
 	cdc_rows_end(nest);
 }
 
@@ -131,7 +114,7 @@ cdc_saved_take(int64 job_id)
 {
 	int			nest = cdc_rows_begin();
 
-	run_for("DELETE FROM cdc_sink.secret WHERE job_id = $1", job_id, SPI_OK_DELETE);
+	cdc_rows_run_for(job_id, "DELETE FROM cdc_sink.secret WHERE job_id = $1", SPI_OK_DELETE);
 	cdc_rows_end(nest);
 }
 
@@ -150,11 +133,11 @@ cdc_saved_strand(int64 job_id)
 							2, types, values, NULL, SPI_OK_SELECT) > 0;
 	if (stranded)
 	{
-		run_for("DELETE FROM cdc_sink.job WHERE job_id = $1", job_id, SPI_OK_DELETE);
-		run_for("DELETE FROM cdc_sink.checkpoint WHERE job_id = $1", job_id, SPI_OK_DELETE);
-		run_for("DELETE FROM cdc_sink.definition WHERE job_id = $1", job_id, SPI_OK_DELETE);
-		run_for("DELETE FROM cdc_sink.shape WHERE job_id = $1", job_id, SPI_OK_DELETE);
-		run_for("DELETE FROM cdc_sink.member WHERE job_id = $1", job_id, SPI_OK_DELETE);
+		cdc_rows_run_for(job_id, "DELETE FROM cdc_sink.job WHERE job_id = $1", SPI_OK_DELETE);
+		cdc_rows_run_for(job_id, "DELETE FROM cdc_sink.checkpoint WHERE job_id = $1", SPI_OK_DELETE);
+		cdc_rows_run_for(job_id, "DELETE FROM cdc_sink.definition WHERE job_id = $1", SPI_OK_DELETE);
+		cdc_rows_run_for(job_id, "DELETE FROM cdc_sink.shape WHERE job_id = $1", SPI_OK_DELETE);
+		cdc_rows_run_for(job_id, "DELETE FROM cdc_sink.member WHERE job_id = $1", SPI_OK_DELETE);
 	}
 	cdc_rows_end(nest);
 	return stranded;
