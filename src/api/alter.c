@@ -154,17 +154,6 @@ wants_scan(const Alter *alter, List *pairs)
 	return options->initial_scan == CDC_SCAN_YES;
 }
 
-static int
-find_target(const CdcDefinition *def, Oid relid)
-{
-	for (int i = 0; i < def->ntargets; i++)
-	{
-		if (def->targets[i].relid == relid)
-			return i;
-	}
-	return -1;
-}
-
 /* What a changefeed by rule sends is up to the rule. */
 static void
 refuse_rules(const CdcDefinition *def, List *names)
@@ -196,7 +185,7 @@ add_targets(Alter *alter, List *names, List *pairs)
 	nadded = resolved.ntargets;
 	for (int i = 0; i < nadded; i++)
 	{
-		if (find_target(def, added[i].relid) >= 0)
+		if (cdc_definition_find(def, added[i].relid) >= 0)
 			ereport(ERROR,
 					(errcode(ERRCODE_DUPLICATE_OBJECT),
 					 errmsg("target \"%s\" already watched by changefeed",
@@ -244,7 +233,7 @@ drop_targets(Alter *alter, List *names)
 
 		relid = RangeVarGetRelid(makeRangeVar(name->schema, name->name, -1),
 								 NoLock, true);
-		found = OidIsValid(relid) ? find_target(def, relid) :
+		found = OidIsValid(relid) ? cdc_definition_find(def, relid) :
 			find_by_former_name(def, name);
 		if (found < 0)
 			ereport(ERROR,

@@ -1,6 +1,6 @@
 /*-------------------------------------------------------------------------
  * err.h
- *		Which errors pass by themselves.
+ *		Which errors pass by themselves, and what becomes of the others.
  *-------------------------------------------------------------------------
  */
 #ifndef CDC_ERR_H
@@ -8,6 +8,7 @@
 
 #include "postgres.h"
 
+#include "miscadmin.h"
 #include "utils/errcodes.h"
 
 /*
@@ -27,6 +28,24 @@ cdc_error_is_passing(int sqlerrcode)
 		default:
 			return false;
 	}
+}
+
+/*
+ * In PG_CATCH(): takes the error, as data in this context, which becomes the
+ * current one.  One that passes by itself, and any while the process is told
+ * to end, goes on instead.
+ */
+static inline ErrorData *
+cdc_error_take(MemoryContext cxt)
+{
+	ErrorData  *error;
+
+	MemoryContextSwitchTo(cxt);
+	error = CopyErrorData();
+	if (ProcDiePending || cdc_error_is_passing(error->sqlerrcode))
+		PG_RE_THROW();
+	FlushErrorState();
+	return error;
 }
 
 #endif							/* CDC_ERR_H */

@@ -36,6 +36,12 @@ cdc_hlc_cmp(CdcHlc a, CdcHlc b)
 	return 0;
 }
 
+static inline CdcHlc
+cdc_hlc_max(CdcHlc a, CdcHlc b)
+{
+	return cdc_hlc_cmp(a, b) >= 0 ? a : b;
+}
+
 /* PostgreSQL's time (us since 2000-01-01) in ns since the Unix epoch. */
 extern int64 cdc_hlc_wall(TimestampTz t);
 

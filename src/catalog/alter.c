@@ -106,11 +106,10 @@ inherit_scans(CdcAlterBase *base, int in_force, uint64 nversions)
 			continue;
 		for (int i = 0; i < def->ntargets; i++)
 		{
-			for (int j = 0; j < newest->ntargets; j++)
-			{
-				if (newest->targets[j].relid == def->targets[i].relid)
-					newest->targets[j].scan |= def->targets[i].scan;
-			}
+			int			j = cdc_definition_find(newest, def->targets[i].relid);
+
+			if (j >= 0)
+				newest->targets[j].scan |= def->targets[i].scan;
 		}
 	}
 }

@@ -245,6 +245,17 @@ cdc_definition_copy(const CdcDefinition *def)
 	return copy;
 }
 
+int
+cdc_definition_find(const CdcDefinition *def, Oid relid)
+{
+	for (int i = 0; i < def->ntargets; i++)
+	{
+		if (def->targets[i].relid == relid)
+			return i;
+	}
+	return -1;
+}
+
 bool
 cdc_definition_scans(const CdcDefinition *def)
 {

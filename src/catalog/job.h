@@ -121,6 +121,9 @@ enum
 /* palloc'ed, nothing shared. */
 extern CdcDefinition *cdc_definition_copy(const CdcDefinition *def);
 
+/* Number of the target that is this relation, also of one that is gone, or -1. */
+extern int	cdc_definition_find(const CdcDefinition *def, Oid relid);
+
 /* Are any tables read where this version takes effect? */
 extern bool cdc_definition_scans(const CdcDefinition *def);
 

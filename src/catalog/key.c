@@ -11,7 +11,6 @@
 #include "base/compat.h"
 #include "catalog/key.h"
 #include "catalog/pg_class.h"
-#include "catalog/pg_index.h"
 #include "utils/relcache.h"
 
 AttrNumber *

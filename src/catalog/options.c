@@ -677,9 +677,6 @@ cdc_options_parse(List *pairs)
 
 	value = given(options->pairs, "partition_alg");
 	options->partition_fnv1a = value != NULL && strcmp(value, "fnv-1a") == 0;
-	value = given(options->pairs, "metrics_label");
-	options->metrics_label = value ? pstrdup(value) : NULL;
-
 	value = given(options->pairs, "kafka_sink_config");
 	options->kafka_sink_config = value ? pstrdup(value) : NULL;
 

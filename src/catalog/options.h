@@ -77,7 +77,6 @@ typedef struct CdcOptions
 	CdcOnError	on_error;
 	CdcOnBadMessage on_bad_message;
 	bool		partition_fnv1a;	/* not murmur2 */
-	char	   *metrics_label;	/* or NULL */
 	CdcTruncate truncate;
 	CdcSchemaEvents schema_change_events;
 	CdcSchemaPolicy schema_change_policy;

@@ -19,7 +19,6 @@
 #include "catalog/catalog.h"
 #include "catalog/columns.h"
 #include "catalog/key.h"
-#include "catalog/namespace.h"
 #include "catalog/partition.h"
 #include "catalog/pg_class.h"
 #include "catalog/rule.h"

@@ -16,7 +16,6 @@
 #include "commands/defrem.h"
 #include "lib/stringinfo.h"
 #include "nodes/parsenodes.h"
-#include "utils/builtins.h"
 #include "utils/formatting.h"
 #include "utils/varlena.h"
 

@@ -13,7 +13,6 @@
 #include "postgres.h"
 
 #include "access/relation.h"
-#include "access/table.h"
 #include "access/transam.h"
 #include "base/compat.h"
 #include "catalog/catalog.h"
@@ -24,7 +23,6 @@
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_namespace.h"
 #include "catalog/columns.h"
-#include "catalog/key.h"
 #include "catalog/pg_publication.h"
 #include "catalog/rule.h"
 #include "catalog/shape.h"

@@ -19,7 +19,6 @@
 
 #include "feed/feed.h"
 #include "scan/scan.h"
-#include "utils/memutils.h"
 
 bool
 cdc_feed_redefine(CdcFeed *feed, const CdcDefinition *def)

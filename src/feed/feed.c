@@ -17,7 +17,6 @@
 #include <sys/epoll.h>
 
 #include "base/compat.h"
-#include "base/guc.h"
 #include "feed/feed.h"
 #include "catalog/rule.h"
 #include "feed/members.h"

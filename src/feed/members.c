@@ -23,17 +23,6 @@ typedef struct Member
 	bool		stored;
 } Member;
 
-int
-cdc_feed_known_target(const CdcFeed *feed, Oid relid)
-{
-	for (int i = 0; i < feed->def->ntargets; i++)
-	{
-		if (feed->def->targets[i].relid == relid)
-			return i;
-	}
-	return -1;
-}
-
 /* Room for one more target. */
 static int
 add_target(CdcFeed *feed, const CdcStoredMember *row)
@@ -68,7 +57,7 @@ add_target(CdcFeed *feed, const CdcStoredMember *row)
 static int
 apply(CdcFeed *feed, const CdcStoredMember *row)
 {
-	int			i = cdc_feed_known_target(feed, row->relid);
+	int			i = cdc_definition_find(feed->def, row->relid);
 
 	if (i < 0)
 		i = add_target(feed, row);
@@ -121,7 +110,7 @@ int
 cdc_feed_join(CdcFeed *feed, const CdcTarget *target, XLogRecPtr since)
 {
 	CdcStoredMember row;
-	int			known = cdc_feed_known_target(feed, target->relid);
+	int			known = cdc_definition_find(feed->def, target->relid);
 
 	row.relid = target->relid;
 	row.joined = true;

@@ -26,9 +26,6 @@ extern int	cdc_feed_join(CdcFeed *feed, const CdcTarget *target,
 /* A target by rule is one no more. */
 extern void cdc_feed_leave(CdcFeed *feed, int target, XLogRecPtr since);
 
-/* Number of a target by its OID, also of one that is gone; -1: never was. */
-extern int	cdc_feed_known_target(const CdcFeed *feed, Oid relid);
-
 /* Is this where a table joined the last time? */
 extern bool cdc_feed_joined_at(const CdcFeed *feed, Oid relid, XLogRecPtr lsn);
 

@@ -250,10 +250,7 @@ cdc_scan_resolved_least(const CdcFeed *feed)
 
 	for (const CdcScan *scan = feed->scan;
 		 scan != NULL && scan_over(feed, scan); scan = scan->next)
-	{
-		if (cdc_hlc_cmp(scan->recorded, least) > 0)
-			least = scan->recorded;
-	}
+		least = cdc_hlc_max(least, scan->recorded);
 	return least;
 }
 
@@ -274,12 +271,9 @@ cdc_scan_hold(const CdcFeed *feed, XLogRecPtr *lsn, CdcHlc *hlc)
 int
 cdc_scan_item_target(const CdcFeed *feed, const CdcScan *scan, int item)
 {
-	for (int i = 0; i < feed->def->ntargets; i++)
-	{
-		if (feed->def->targets[i].relid == scan->items[item].target)
-			return feed->def->targets[i].gone ? -1 : i;
-	}
-	return -1;
+	int			i = cdc_definition_find(feed->def, scan->items[item].target);
+
+	return i >= 0 && !feed->def->targets[i].gone ? i : -1;
 }
 
 /* The number of a target in the set of keys, -1: not in this scan. */
@@ -398,10 +392,7 @@ void
 cdc_scan_await_recorded(CdcFeed *feed)
 {
 	for (CdcScan *scan = feed->scan; scan != NULL; scan = scan->next)
-	{
-		if (cdc_hlc_cmp(scan->recorded, feed->resolved_least) > 0)
-			feed->resolved_least = scan->recorded;
-	}
+		feed->resolved_least = cdc_hlc_max(feed->resolved_least, scan->recorded);
 }
 
 void
@@ -496,8 +487,7 @@ cdc_scan_forget_done(CdcFeed *feed)
 	{
 		CdcScan    *scan = feed->scan;
 
-		if (cdc_hlc_cmp(scan->recorded, feed->resolved_least) > 0)
-			feed->resolved_least = scan->recorded;
+		feed->resolved_least = cdc_hlc_max(feed->resolved_least, scan->recorded);
 		feed->scan = scan->next;
 		free_scan(scan);
 	}

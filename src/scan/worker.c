@@ -47,7 +47,6 @@
 #include "storage/dsm.h"
 #include "storage/ipc.h"
 #include "storage/shm_mq.h"
-#include "table/relcache.h"
 #include "tcop/tcopprot.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"

@@ -18,11 +18,9 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
-#include "base/compat.h"
 #include "catalog/columns.h"
 #include "catalog/partition.h"
 #include "catalog/pg_class.h"
-#include "catalog/pg_index.h"
 #include "catalog/shape.h"
 #include "table/relcache.h"
 #include "utils/hsearch.h"
@@ -322,7 +320,6 @@ build_entry(CdcTable *table, Relation rel)
 						   RelationGetRelationName(rel));
 	table->natts = desc->natts;
 	table->desc = CreateTupleDescCopy(desc);
-	table->permanent = rel->rd_rel->relpersistence == RELPERSISTENCE_PERMANENT;
 	table->keyatts = cdc_table_key(rel, &table->nkeys, &table->identity);
 	table->keyless = cdc_table_is_keyless(rel);
 

@@ -36,7 +36,6 @@ typedef struct CdcTable
 	Oid			relid;			/* hash key */
 	bool		valid;			/* nothing was invalidated since built */
 	bool		built;			/* the members below are set */
-	bool		permanent;		/* logged */
 
 	int			nsubs;			/* 0: nobody watches it */
 	CdcSubscriber *subs;

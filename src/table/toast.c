@@ -291,13 +291,8 @@ complete_guarded(DeferredRow *row, const Datum *values, const bool *nulls,
 	}
 	PG_CATCH();
 	{
-		ErrorData  *error;
+		ErrorData  *error = cdc_error_take(cxt);
 
-		MemoryContextSwitchTo(cxt);
-		error = CopyErrorData();
-		if (ProcDiePending || cdc_error_is_passing(error->sqlerrcode))
-			PG_RE_THROW();
-		FlushErrorState();
 		RollbackAndReleaseCurrentSubTransaction();
 		row->batch->buf.len = len;
 		row->batch->msgs[row->index].key_len = CDC_LEN_NULL;

@@ -15,8 +15,6 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
-#include "base/compat.h"
 #include "base/guc.h"
 #include "catalog/job.h"
 #include "feed/members.h"
@@ -57,12 +55,6 @@ typedef struct Due
 	bool		lifted;			/* r is above all that was decoded */
 	bool		last;			/* at the feed's end_time */
 } Due;
-
-static CdcHlc
-max_hlc(CdcHlc a, CdcHlc b)
-{
-	return cdc_hlc_cmp(a, b) >= 0 ? a : b;
-}
 
 /* A feed without anything outstanding is where the decoder is. */
 static void
@@ -129,7 +121,7 @@ resolved_due(CdcFeed *feed, TimestampTz now, bool caught_up, CdcHlc *r)
 		caught_up && feed->partial_lsn == InvalidXLogRecPtr &&
 		cdc_decoder_position() >= feed->lift_lsn &&
 		cdc_decoder_position() >= feed->queued_lsn)
-		*r = max_hlc(wall, feed->queued_hlc);
+		*r = cdc_hlc_max(wall, feed->queued_hlc);
 	else if (feed->acked_lsn >= feed->barrier_lsn)
 		*r = feed->barrier_hlc;
 	else
@@ -190,8 +182,8 @@ plan_end(CdcFeed *feed, Due *due)
 	due->cp = feed->durable;
 	due->cp.version = feed->def->version;
 	due->cp.resume_lsn = feed->acked_lsn;
-	due->cp.hlc = max_hlc(feed->acked_hlc, feed->options->end_time);
-	due->cp.high_water = max_hlc(due->cp.hlc, feed->durable.high_water);
+	due->cp.hlc = cdc_hlc_max(feed->acked_hlc, feed->options->end_time);
+	due->cp.high_water = cdc_hlc_max(due->cp.hlc, feed->durable.high_water);
 	due->resolved = feed->options->resolved;
 	due->r = feed->options->end_time;
 	due->last = true;
@@ -214,7 +206,7 @@ plan_last_resolved(CdcFeed *feed, Due *due)
 	due->feed = feed;
 	due->cp = feed->durable;
 	due->r = feed->acked_hlc;
-	due->cp.high_water = max_hlc(due->r, feed->durable.high_water);
+	due->cp.high_water = cdc_hlc_max(due->r, feed->durable.high_water);
 	due->resolved = true;
 	return true;
 }
@@ -282,9 +274,8 @@ plan_checkpoint(CdcFeed *feed, TimestampTz now, bool caught_up, Due *due)
 		feed->barrier_lsn = feed->queued_lsn;
 		feed->barrier_hlc = due->r;
 	}
-	due->cp.high_water = due->resolved ? due->r : due->cp.hlc;
-	if (cdc_hlc_cmp(due->cp.high_water, feed->durable.high_water) < 0)
-		due->cp.high_water = feed->durable.high_water;
+	due->cp.high_water = cdc_hlc_max(due->resolved ? due->r : due->cp.hlc,
+									 feed->durable.high_water);
 	return true;
 }
 

@@ -23,7 +23,6 @@
 
 #include "base/compat.h"
 #include "catalog/history.h"
-#include "catalog/job.h"
 #include "scan/scan.h"
 #include "wal/decode.h"
 #include "worker/cursor.h"
@@ -126,18 +125,13 @@ cursor_pass(CdcFeed *feed, const ReorderBufferTXN *txn)
 		cursor_stop_passing(feed);
 		return;
 	}
-	if (cdc_hlc_cmp(commit, feed->pass_clock) > 0)
-		feed->pass_clock = commit;
+	feed->pass_clock = cdc_hlc_max(feed->pass_clock, commit);
 	feed->queued_lsn = feed->acked_lsn = txn->end_lsn;
 }
 
 void
 cursor_stop_passing(CdcFeed *feed)
 {
-	CdcHlc		stamp = feed->pass_clock;
-
 	/* all that follows is above the cursor */
-	if (cdc_hlc_cmp(stamp, feed->options->cursor.hlc) < 0)
-		stamp = feed->options->cursor.hlc;
-	start_here(feed, stamp);
+	start_here(feed, cdc_hlc_max(feed->pass_clock, feed->options->cursor.hlc));
 }

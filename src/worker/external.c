@@ -19,7 +19,6 @@
 #include "catalog/external.h"
 #include "miscadmin.h"
 #include "utils/memutils.h"
-#include "utils/timestamp.h"
 #include "worker/lane.h"
 
 /* What an external sink stands for; in a context of its own, below the feed's. */
@@ -84,21 +83,7 @@ check(const CdcFeed *feed, const CdcUri *uri, const CdcExternal *external)
 	PG_END_TRY();
 }
 
-/* Takes what PG_CATCH found as a message; passing errors go on. */
-static char *
-caught(MemoryContext cxt)
-{
-	ErrorData  *data;
-
-	MemoryContextSwitchTo(cxt);
-	data = CopyErrorData();
-	if (ProcDiePending || cdc_error_is_passing(data->sqlerrcode))
-		PG_RE_THROW();
-	FlushErrorState();
-	return data->message;
-}
-
-/* The same for what the catalog says now; no locks or pins are held in it. */
+/* What the catalog says now; no locks or pins are held in it. */
 static CdcExternal *
 resolve(const CdcFeed *feed, Oid owner, CdcExternalError *error)
 {
@@ -112,7 +97,7 @@ resolve(const CdcFeed *feed, Oid owner, CdcExternalError *error)
 	}
 	PG_CATCH();
 	{
-		error->message = caught(cxt);
+		error->message = cdc_error_take(cxt)->message;
 		external = NULL;
 	}
 	PG_END_TRY();
@@ -131,7 +116,7 @@ fill(const CdcFeed *feed, CdcFeedPlace *place, const CdcExternal *external)
 	}
 	PG_CATCH();
 	{
-		place->error = caught(place->cxt);
+		place->error = cdc_error_take(place->cxt)->message;
 		uri = NULL;
 	}
 	PG_END_TRY();

@@ -140,14 +140,7 @@ try_open(CdcFeed *feed, const CdcSinkConfig *config)
 	}
 	PG_CATCH();
 	{
-		ErrorData  *error;
-
-		MemoryContextSwitchTo(cxt);
-		error = CopyErrorData();
-		if (ProcDiePending || cdc_error_is_passing(error->sqlerrcode))
-			PG_RE_THROW();
-		FlushErrorState();
-		cdc_feed_trouble(feed, error->message);
+		cdc_feed_trouble(feed, cdc_error_take(cxt)->message);
 	}
 	PG_END_TRY();
 	return sink;

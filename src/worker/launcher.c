@@ -16,14 +16,12 @@
  */
 #include "postgres.h"
 
-#include "access/genam.h"
 #include "access/heapam.h"
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "base/compat.h"
-#include "base/guc.h"
 #include "base/leave.h"
 #include "base/session.h"
 #include "base/shmem.h"

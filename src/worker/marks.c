@@ -55,8 +55,7 @@ static TimestampTz pruned_at = 0;
 void
 history_note(CdcHlc stamp)
 {
-	if (cdc_hlc_cmp(stamp, lane_clock) > 0)
-		lane_clock = stamp;
+	lane_clock = cdc_hlc_max(lane_clock, stamp);
 }
 
 /* Is there a reason for marks to outlive this worker? */

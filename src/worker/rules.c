@@ -33,7 +33,6 @@
 #include "scan/scan.h"
 #include "table/relcache.h"
 #include "utils/lsyscache.h"
-#include "utils/memutils.h"
 #include "worker/lane.h"
 
 /* Was the relation made by this transaction? */
@@ -123,11 +122,9 @@ static bool
 can_join(CdcFeed *feed, Oid relid, CdcTarget *target)
 {
 	const CdcUri *uri = feed->uri ? feed->uri : cdc_uri_parse(feed->def->sink);
-	int			known = cdc_feed_known_target(feed, relid);
+	int			known = cdc_definition_find(feed->def, relid);
 	const char *why = cdc_rules_unfit(feed->rules, relid, feed->def->owner);
 
-	if (why == NULL)
-		why = unfit_for_options(feed, relid, cdc_rules_columns(feed->rules, relid));
 	memset(target, 0, sizeof(CdcTarget));
 	target->relid = relid;
 	target->ruled = true;
@@ -135,6 +132,8 @@ can_join(CdcFeed *feed, Oid relid, CdcTarget *target)
 							get_namespace_name(get_rel_namespace(relid)),
 							get_rel_name(relid));
 	target->columns = cdc_rules_columns(feed->rules, relid);
+	if (why == NULL)
+		why = unfit_for_options(feed, relid, target->columns);
 	target->topic = cdc_target_topic(relid, target->name,
 									 cdc_uri_param(uri, "topic_prefix"),
 									 cdc_uri_param(uri, "topic_name"), feed->options,
@@ -182,7 +181,7 @@ rules_join_new(CdcFeed *feed, Oid relid, ReorderBufferTXN *txn)
 
 	if (!OidIsValid(match) || !made_here(match, txn))
 		return -1;
-	known = cdc_feed_known_target(feed, match);
+	known = cdc_definition_find(feed->def, match);
 	if (known >= 0 && !feed->def->targets[known].gone)
 		return known;
 	shape = cdc_shape_read(match);
@@ -195,7 +194,7 @@ rules_join_new(CdcFeed *feed, Oid relid, ReorderBufferTXN *txn)
 static bool
 check_relation(CdcFeed *feed, Oid relid, ReorderBufferTXN *txn, List **items)
 {
-	int			known = cdc_feed_known_target(feed, relid);
+	int			known = cdc_definition_find(feed->def, relid);
 	bool		was = known >= 0 && !feed->def->targets[known].gone;
 	bool		is = cdc_rules_match(feed->rules, relid) == relid;
 	CdcTarget	target;
@@ -311,7 +310,7 @@ rules_begin(CdcFeed *feed, XLogRecPtr lsn)
 		CdcShape   *shape;
 
 		/* made between the statement and its commit */
-		if (cdc_feed_known_target(feed, lfirst_oid(lc)) >= 0)
+		if (cdc_definition_find(feed->def, lfirst_oid(lc)) >= 0)
 			continue;
 		shape = cdc_shape_read(lfirst_oid(lc));
 		if (shape == NULL || !can_join(feed, lfirst_oid(lc), &target))

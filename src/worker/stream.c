@@ -11,7 +11,6 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
-#include "access/transam.h"
 #include "access/xact.h"
 #include "base/compat.h"
 #include "base/err.h"
@@ -24,7 +23,6 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
-#include "utils/timestamp.h"
 #include "wal/decode.h"
 #include "wal/plugin.h"
 #include "worker/cursor.h"
@@ -702,6 +700,14 @@ stream_truncate(ReorderBufferTXN *txn, int nrels, Relation *rels, XLogRecPtr lsn
 	}
 }
 
+static void
+visit_at_once(void)
+{
+	lane.want_visit = true;
+	lane.visited_at = 0;
+	cdc_decoder_break();
+}
+
 /* A definition takes effect at the commit of its transaction. */
 static void
 begin_feed(CdcDefinition *def, ReorderBufferTXN *txn)
@@ -718,9 +724,7 @@ begin_feed(CdcDefinition *def, ReorderBufferTXN *txn)
 						   cdc_hlc_wall(cdc_compat_commit_time(txn))))
 		{
 			cdc_tables_reset_subscribers();
-			lane.want_visit = true;
-			lane.visited_at = 0;
-			cdc_decoder_break();
+			visit_at_once();
 		}
 		return;
 	}
@@ -744,9 +748,7 @@ begin_feed(CdcDefinition *def, ReorderBufferTXN *txn)
 	{
 		feed->created_lsn = txn->end_lsn;
 		feed->created_xid = txn->xid;
-		lane.want_visit = true;
-		lane.visited_at = 0;
-		cdc_decoder_break();
+		visit_at_once();
 		return;					/* the visit finds where it starts */
 	}
 
@@ -760,9 +762,7 @@ begin_feed(CdcDefinition *def, ReorderBufferTXN *txn)
 	if (!feed->durable.scan_done)
 		cdc_scan_begin(feed, t0);
 	cdc_tables_reset_subscribers();
-	lane.want_visit = true;
-	lane.visited_at = 0;		/* at once */
-	cdc_decoder_break();
+	visit_at_once();
 }
 
 static void

@@ -20,7 +20,6 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
 #include "catalog/saved.h"
-#include "catalog/target.h"
 #include "commands/dbcommands.h"
 #include "commands/extension.h"
 #include "pgstat.h"
@@ -563,8 +562,7 @@ adopt_at_rest(CdcFeed *feed, const CdcDefinition *def)
 	if (feed->durable.resume_lsn != InvalidXLogRecPtr && feed->durable.scan_done &&
 		cdc_definition_scans(def))
 	{
-		if (cdc_hlc_cmp(hlc, feed->durable.high_water) < 0)
-			hlc = feed->durable.high_water;
+		hlc = cdc_hlc_max(hlc, feed->durable.high_water);
 		hlc.logical++;
 	}
 	cdc_feed_adopt(feed, def, lsn, hlc);
@@ -692,12 +690,7 @@ visit_catalog(void)
 	}
 	jobs = cdc_job_list_live();
 	foreach(lc, jobs)
-	{
-		CdcJob	   *job = lfirst(lc);
-
-		if (job->definition != NULL)
-			visit_job(job);
-	}
+		visit_job(lfirst(lc));
 	if (TimestampDifferenceExceeds(purged_at, lane.visited_at, PURGE_MS))
 	{
 		purged_at = lane.visited_at;
