@@ -18,13 +18,9 @@ import threading
 import time
 
 import confluent_kafka
-import psycopg
 from confluent_kafka.admin import AdminClient
 
-
-def size(name, default):
-    return int(os.environ.get(name, default))
-
+from lib import connect, note, one, size, sql, wait_status
 
 ROWS = size("ROWS", 2_000_000)          # inserted, then updated
 PER_TX = size("PER_TX", 100)
@@ -37,7 +33,7 @@ SLOW_SECONDS = size("SLOW_SECONDS", 20)
 WAIT = size("WAIT_SECONDS", 900)
 PARTS = os.environ.get("PARTS", "insert update pgbench big latency slowdown").split()
 
-DSN, BROKER = os.environ["CDC_DSN"], os.environ["CDC_KAFKA"]
+BROKER = os.environ["CDC_KAFKA"]
 BIN, PORT = os.environ["CDC_PGBIN"], os.environ["CDC_PGPORT"]
 TICKS = os.sysconf("SC_CLK_TCK")
 LZ4 = "kafka_sink_config='{\"Compression\": \"LZ4\"}'"
@@ -47,26 +43,6 @@ TABLE = """CREATE TABLE %s (id bigint PRIMARY KEY, a int, b text, c timestamptz,
 COLUMNS = """i, (i %% 1000)::int, repeat(md5(i::text), 3) || 'abcd', now(), i * 1.25,
     jsonb_build_object('id', i, 'name', md5(i::text), 'tags', jsonb_build_array('x', 'y', i),
                        'text', repeat(md5((i + 1)::text), 3), 'flag', i %% 2 = 0)"""
-
-
-def connect(**kw):
-    return psycopg.connect(DSN, autocommit=True, **kw)
-
-
-db = connect()
-
-
-def sql(text, *args):
-    cur = db.execute(text, args or None)
-    return cur.fetchall() if cur.description else None
-
-
-def one(text, *args):
-    return sql(text, *args)[0][0]
-
-
-def note(text):
-    print("-- " + text, file=sys.stderr, flush=True)
 
 
 # ---------------------------------------------------------------- processes
@@ -127,15 +103,6 @@ def create_feed(tables, uri, options=""):
     sql("SELECT changefeed_pause(%s::bigint)", job)
     wait_status(job, "paused")
     return job
-
-
-def wait_status(job, status):
-    end = time.time() + 60
-    while time.time() < end:
-        if one("SELECT status FROM changefeed_jobs WHERE job_id = %s::bigint", job) == status:
-            return
-        time.sleep(0.05)
-    raise SystemExit("job %s did not become %s" % (job, status))
 
 
 def run_feed(job, lsn):

@@ -21,12 +21,7 @@ import threading
 import time
 import urllib.parse
 
-import psycopg
-
-
-def size(name, default):
-    return int(os.environ.get(name, default))
-
+from lib import connect, note, one, size, sql, wait_status
 
 SIZE_MB = size("SIZE_MB", 512)
 BIG_MB = size("BIG_MB", 1024)
@@ -35,23 +30,7 @@ PER_TX = size("PER_TX", 100)
 REPEATS = size("REPEATS", 3)
 PARALLEL = size("PARALLEL", 8)
 PARTS = os.environ.get("PARTS", "s3 large webhook").split()
-DSN = os.environ["CDC_DSN"]
 HERE = os.path.dirname(os.path.abspath(__file__))
-
-db = psycopg.connect(DSN, autocommit=True)
-
-
-def sql(text, *args):
-    cur = db.execute(text, args or None)
-    return cur.fetchall() if cur.description else None
-
-
-def one(text, *args):
-    return sql(text, *args)[0][0]
-
-
-def note(text):
-    print("-- " + text, file=sys.stderr, flush=True)
 
 
 class Peak(threading.Thread):
@@ -60,7 +39,7 @@ class Peak(threading.Thread):
     def __init__(self):
         super().__init__(daemon=True)
         self.over, self.kb = threading.Event(), 0
-        self.conn = psycopg.connect(DSN, autocommit=True)
+        self.conn = connect()
         self.start()
 
     def run(self):
@@ -82,20 +61,11 @@ class Peak(threading.Thread):
         return round(self.kb / 1024, 1)
 
 
-def wait_status(job, status):
-    end = time.time() + 600
-    while time.time() < end:
-        if one("SELECT status FROM changefeed_jobs WHERE job_id = %s::bigint", job) == status:
-            return
-        time.sleep(0.02)
-    raise SystemExit(f"job {job} did not become {status}")
-
-
 def paused_feed(table, uri, options):
     job = one("SELECT changefeed_sql(%s)",
               f"CREATE CHANGEFEED FOR TABLE {table} INTO '{uri}' WITH initial_scan='no', updated, {options}")
     sql("SELECT changefeed_pause(%s::bigint)", job)
-    wait_status(job, "paused")
+    wait_status(job, "paused", 600)
     return job
 
 
@@ -127,7 +97,7 @@ def run_feed(job):
     took = time.monotonic() - start
     cpu = sum(used - before.get(pid, 0) for pid, used in cpu_of_lane().items())
     sql("SELECT changefeed_cancel(%s::bigint)", job)
-    wait_status(job, "canceled")
+    wait_status(job, "canceled", 600)
     return took, peak.finish(), cpu
 
 
