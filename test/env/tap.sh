@@ -58,6 +58,9 @@ if [ "$rc" != 0 ]; then
 	for f in "$CDC_ROOT"/tmp/tap/log/*.log; do
 		[ ! -f "$f" ] || { echo "==> ${f##*/}"; tail -n 25 "$f"; }
 	done
+	# Last, where a reader of a long log looks first.
+	sed -n '/^Test Summary Report/,$p' "$base/prove.log"
+	grep -A 8 -E "^#   Failed test" "$base/prove.log" | head -n 60 || true
 fi
 passed=$((${total:-0} - bad))
 [ "$passed" -ge 0 ] || passed=0
