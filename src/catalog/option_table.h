@@ -1,6 +1,7 @@
 /*-------------------------------------------------------------------------
  * option_table.h
- *		The options there are; private to option_table.c and options.c.
+ *		The options there are, and what the files about options share; private
+ *		to option_*.c and options.c.
  *-------------------------------------------------------------------------
  */
 #ifndef CDC_OPTION_TABLE_H
@@ -9,6 +10,7 @@
 #include "postgres.h"
 
 #include "base/compat.h"
+#include "catalog/options.h"
 
 typedef enum CdcOptionKind
 {
@@ -60,5 +62,14 @@ pg_noreturn extern void cdc_option_unknown(const char *name);
  */
 extern const char *cdc_option_enum(const CdcOptionSpec *spec,
 								   const char *text, bool *supported);
+
+/*
+ * Checks one option by itself and brings it into its canonical form.  Raises
+ * 22023, or 54000 for a value that is too long.
+ */
+extern void cdc_option_check_value(const CdcOptionSpec *spec, CdcOptionPair *pair);
+
+/* Sets the members that hold secrets after their pairs, as copies. */
+extern void cdc_options_take_secrets(CdcOptions *options);
 
 #endif							/* CDC_OPTION_TABLE_H */

@@ -1,6 +1,7 @@
 /*-------------------------------------------------------------------------
  * options.c
- *		Options of a feed: checks, and what follows from them; see options.h.
+ *		Options of a feed together: checks, and what follows from them; see
+ *		options.h.
  *
  * An option that is known but not supported yet still has its value and its
  * company checked, so that a wrong statement gets the error it deserves.
@@ -11,15 +12,11 @@
  */
 #include "postgres.h"
 
-#include <math.h>
-
 #include "catalog/option_table.h"
 #include "catalog/options.h"
 #include "catalog/uri.h"
-#include "common/int.h"
 #include "lib/stringinfo.h"
 #include "utils/builtins.h"
-#include "utils/jsonb.h"
 
 #define DEFAULT_MIN_CHECKPOINT_US	1000000
 #define LEAST_MIN_CHECKPOINT_US		10000
@@ -29,202 +26,9 @@
 
 #define MAX_METRICS_LABEL			128
 
-/* Far more than any option needs. */
-#define MAX_VALUE	(256 * 1024)
-
-#define DURATION_HINT \
-	"A duration is written with units, for example \"10s\", \"1m30s\" or \"500ms\"."
 
 #define FAIL(...) \
 	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), __VA_ARGS__))
-
-/* ----------------------------------------------------------------
- *						values
- * ----------------------------------------------------------------
- */
-
-static void
-bad_duration(const char *option, const char *text)
-{
-	FAIL(errmsg("problem parsing option %s: time: invalid duration \"%s\"",
-				option, text),
-		 errhint(DURATION_HINT));
-}
-
-/* Nanoseconds in a unit; *len is set to the length of its name, 0: none. */
-static int64
-duration_unit(const char *p, size_t *len)
-{
-	static const struct
-	{
-		const char *name;
-		int64		ns;
-	}			units[] =
-	{
-		/* longer names before those that they begin with */
-		{"ns", 1},
-		{"us", 1000},
-		{"\xc2\xb5s", 1000},	/* micro sign */
-		{"\xce\xbcs", 1000},	/* Greek mu */
-		{"ms", 1000000},
-		{"s", INT64CONST(1000000000)},
-		{"m", INT64CONST(60000000000)},
-		{"h", INT64CONST(3600000000000)},
-	};
-
-	for (int i = 0; i < lengthof(units); i++)
-	{
-		*len = strlen(units[i].name);
-		if (strncmp(p, units[i].name, *len) == 0)
-			return units[i].ns;
-	}
-	*len = 0;
-	return 0;
-}
-
-/*
- * Go's notation.  A sum that is not a whole number of microseconds is
- * rounded up, so that it does not become 0.
- */
-int64
-cdc_parse_duration(const char *option, const char *text)
-{
-	const char *p = text;
-	bool		negative = *p == '-';
-	int64		total = 0;
-
-	if (*p == '-' || *p == '+')
-		p++;
-	if (strcmp(p, "0") == 0)
-		return 0;
-	if (*p == '\0')
-		bad_duration(option, text);
-
-	while (*p != '\0')
-	{
-		int64		whole = 0;
-		double		fraction = 0;
-		double		scale = 1;
-		bool		digits = false;
-		int64		unit;
-		size_t		unit_len;
-
-		for (; *p >= '0' && *p <= '9'; p++)
-		{
-			digits = true;
-			if (pg_mul_s64_overflow(whole, 10, &whole) ||
-				pg_add_s64_overflow(whole, *p - '0', &whole))
-				bad_duration(option, text);
-		}
-		if (*p == '.')
-		{
-			for (p++; *p >= '0' && *p <= '9'; p++)
-			{
-				digits = true;
-				scale /= 10;
-				fraction += (*p - '0') * scale;
-			}
-		}
-		unit = duration_unit(p, &unit_len);
-		if (!digits || unit_len == 0)
-			bad_duration(option, text);
-		p += unit_len;
-
-		/* the fraction is below 1, so its share of an hour fits */
-		if (pg_mul_s64_overflow(whole, unit, &whole) ||
-			pg_add_s64_overflow(total, whole, &total) ||
-			pg_add_s64_overflow(total, (int64) rint(fraction * unit), &total))
-			bad_duration(option, text);
-	}
-	if (negative && total > 0)
-		FAIL(errmsg("negative durations are not accepted: %s='%s'", option, text));
-	return total / 1000 + (total % 1000 != 0);
-}
-
-/* Puts json_in's complaint in terms of the option; it keeps the detail. */
-static void
-json_error_callback(void *arg)
-{
-	if (geterrcode() == ERRCODE_INVALID_TEXT_REPRESENTATION)
-	{
-		errcode(ERRCODE_INVALID_PARAMETER_VALUE);
-		errmsg("error unmarshalling json: the value of option \"%s\" is not valid JSON",
-			   (const char *) arg);
-	}
-}
-
-static void
-check_json_object(const CdcOptionSpec *spec, const char *text)
-{
-	ErrorContextCallback callback;
-	Jsonb	   *jb;
-
-	callback.callback = json_error_callback;
-	callback.arg = unconstify(char *, spec->name);
-	callback.previous = error_context_stack;
-	error_context_stack = &callback;
-	jb = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(text)));
-	error_context_stack = callback.previous;
-
-	if (!JB_ROOT_IS_OBJECT(jb))
-		FAIL(errmsg("error unmarshalling json: the value of option \"%s\" is not a JSON object",
-					spec->name));
-	pfree(jb);
-}
-
-/* Checks one option by itself; *pair is changed to its canonical form. */
-static void
-check_value(const CdcOptionSpec *spec, CdcOptionPair *pair)
-{
-	bool		optional = spec->kind == CDC_OPT_FLAG || spec->value_optional;
-	bool		supported;
-
-	if (pair->value != NULL && strlen(pair->value) > MAX_VALUE)
-		ereport(ERROR,
-				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("value of option \"%s\" is too long", spec->name),
-				 errdetail("The limit is %d bytes.", MAX_VALUE)));
-
-	/* '' is how a JSON object of options says that there is no value */
-	if (optional && pair->value != NULL && pair->value[0] == '\0')
-		pair->value = NULL;
-	if (pair->value == NULL)
-	{
-		if (!optional)
-			FAIL(errmsg("option \"%s\" requires a value", spec->name));
-		return;
-	}
-
-	switch (spec->kind)
-	{
-		case CDC_OPT_FLAG:
-			FAIL(errmsg("option \"%s\" does not take a value", spec->name),
-				 errhint("Write just the name of the option, or leave it out."));
-			break;
-		case CDC_OPT_STRING:
-			break;
-		case CDC_OPT_DURATION:
-			(void) cdc_parse_duration(spec->name, pair->value);
-			break;
-		case CDC_OPT_POSITIVE_DURATION:
-			if (cdc_parse_duration(spec->name, pair->value) == 0)
-				FAIL(errmsg("option %s must be a duration greater than 0",
-							spec->name));
-			break;
-		case CDC_OPT_ENUM:
-			pair->value = pstrdup(cdc_option_enum(spec, pair->value, &supported));
-			break;
-		case CDC_OPT_JSON:
-			if (spec->secret == CDC_OPT_PUBLIC)
-				check_json_object(spec, pair->value);
-			break;
-	}
-}
-
-/* ----------------------------------------------------------------
- *						options together
- * ----------------------------------------------------------------
- */
 
 CdcOptionPair *
 cdc_pairs_find(List *pairs, const char *name)
@@ -534,16 +338,6 @@ set_times(CdcOptions *options)
 		cdc_parse_duration("gc_protect_expires_after", value);
 }
 
-static void
-set_secrets(CdcOptions *options)
-{
-	const char *value = given(options->pairs, "webhook_auth_header");
-
-	options->webhook_auth_header = value ? pstrdup(value) : NULL;
-	value = given(options->pairs, "extra_headers");
-	options->extra_headers = value ? pstrdup(value) : NULL;
-}
-
 static CdcEnvelope
 parse_envelope(const char *name)
 {
@@ -630,7 +424,7 @@ cdc_options_parse(List *pairs)
 					 errhint("Leave the option out.")));
 		pair->name = pstrdup(pair->name);
 		pair->value = pair->value ? pstrdup(pair->value) : NULL;
-		check_value(spec, pair);
+		cdc_option_check_value(spec, pair);
 		options->pairs = lappend(options->pairs, pair);
 	}
 	list_sort(options->pairs, compare_pairs);
@@ -688,7 +482,7 @@ cdc_options_parse(List *pairs)
 	value = given(options->pairs, "webhook_client_timeout");
 	options->webhook_client_timeout_us = value == NULL ? DEFAULT_WEBHOOK_TIMEOUT_US :
 		cdc_parse_duration("webhook_client_timeout", value);
-	set_secrets(options);
+	cdc_options_take_secrets(options);
 	return options;
 }
 
@@ -720,157 +514,4 @@ cdc_options_notices(const CdcOptions *options)
 	if (given(options->pairs, "protect_data_from_gc_on_pause") != NULL)
 		ereport(NOTICE,
 				(errmsg("protect_data_from_gc_on_pause is not needed: a paused changefeed always keeps its changes")));
-}
-
-/* ----------------------------------------------------------------
- *						as text
- * ----------------------------------------------------------------
- */
-
-List *
-cdc_options_from_strings(int n, char **strings)
-{
-	List	   *pairs = NIL;
-
-	for (int i = 0; i < n; i++)
-	{
-		CdcOptionPair *pair = palloc(sizeof(CdcOptionPair));
-		size_t		len = strcspn(strings[i], "=");
-
-		pair->external = false;
-		pair->name = pnstrdup(strings[i], len);
-		pair->value = strings[i][len] == '=' ? pstrdup(strings[i] + len + 1) : NULL;
-		pairs = lappend(pairs, pair);
-	}
-	return pairs;
-}
-
-void
-cdc_option_check_name(const char *name)
-{
-	if (cdc_option_find(name) == NULL)
-		cdc_option_unknown(name);
-}
-
-bool
-cdc_option_is_secret(const char *name)
-{
-	const CdcOptionSpec *spec = cdc_option_find(name);
-
-	return spec == NULL || spec->secret == CDC_OPT_SECRET;
-}
-
-static bool
-is_secret(const CdcOptionPair *pair)
-{
-	return pair->value != NULL && cdc_option_is_secret(pair->name);
-}
-
-char **
-cdc_options_to_strings(const CdcOptions *options, int *n)
-{
-	char	  **strings = palloc(sizeof(char *) * Max(list_length(options->pairs), 1));
-	ListCell   *lc;
-
-	*n = 0;
-	foreach(lc, options->pairs)
-	{
-		CdcOptionPair *pair = lfirst(lc);
-
-		if (pair->external)
-			continue;
-		strings[(*n)++] = pair->value ?
-			psprintf("%s=%s", pair->name,
-					 is_secret(pair) ? CDC_REDACTED : pair->value) :
-			pstrdup(pair->name);
-	}
-	return strings;
-}
-
-char **
-cdc_options_secrets(const CdcOptions *options, int *n)
-{
-	char	  **strings = palloc(sizeof(char *) * Max(list_length(options->pairs), 1));
-	ListCell   *lc;
-
-	*n = 0;
-	foreach(lc, options->pairs)
-	{
-		CdcOptionPair *pair = lfirst(lc);
-
-		if (is_secret(pair) && !pair->external)
-			strings[(*n)++] = psprintf("%s=%s", pair->name, pair->value);
-	}
-	return strings;
-}
-
-void
-cdc_pairs_add_secrets(List *pairs, int n, char **strings)
-{
-	ListCell   *lc;
-
-	foreach(lc, cdc_options_from_strings(n, strings))
-	{
-		CdcOptionPair *secret = lfirst(lc);
-		CdcOptionPair *pair = cdc_pairs_find(pairs, secret->name);
-
-		if (pair != NULL)
-			pair->value = secret->value;
-	}
-}
-
-void
-cdc_options_add_secrets(CdcOptions *options, int n, char **strings)
-{
-	cdc_pairs_add_secrets(options->pairs, n, strings);
-	set_secrets(options);
-}
-
-void
-cdc_options_set_external(CdcOptions *options, int n, char **strings)
-{
-	ListCell   *lc;
-
-	foreach(lc, options->pairs)
-	{
-		if (((CdcOptionPair *) lfirst(lc))->external)
-			options->pairs = foreach_delete_current(options->pairs, lc);
-	}
-	foreach(lc, cdc_options_from_strings(n, strings))
-	{
-		CdcOptionPair *pair = lfirst(lc);
-
-		if (given(options->pairs, pair->name) != NULL)
-			continue;
-		pair->external = true;
-		options->pairs = lappend(options->pairs, pair);
-	}
-	set_secrets(options);
-}
-
-char *
-cdc_options_describe(const CdcOptions *options)
-{
-	StringInfoData text;
-	ListCell   *lc;
-
-	initStringInfo(&text);
-	foreach(lc, options->pairs)
-	{
-		CdcOptionPair *pair = lfirst(lc);
-		const CdcOptionSpec *spec = cdc_option_find(pair->name);
-		const char *value = pair->value;
-
-		if (pair->external)
-			continue;
-		appendStringInfo(&text, "%s%s", text.len > 0 ? ", " : "", pair->name);
-		if (value == NULL)
-			continue;
-		if (is_secret(pair))
-			value = CDC_REDACTED;
-		else if (spec->secret == CDC_OPT_SECRET_URL)
-			value = cdc_uri_redact(value);
-		appendStringInfo(&text, " = %s", quote_literal_cstr(value));
-	}
-	return text.data;
 }

@@ -10,6 +10,9 @@
 
 #include "nodes/pg_list.h"
 
+/* Far more than any sink needs; a bundle of certificates fits. */
+#define CDC_MAX_URI		(256 * 1024)
+
 /* Stands in the place of a secret, wherever one is shown or told. */
 #define CDC_REDACTED	"redacted"
 
@@ -42,8 +45,18 @@ extern CdcUri *cdc_uri_parse(const char *text);
  */
 extern char *cdc_uri_print(const CdcUri *uri);
 
-/* Is it the name of a parameter that holds a secret, or sounds like one? */
+/*
+ * Is it the name of a parameter that holds a secret, or sounds like one?  The
+ * second takes it as it stands in a text, with escapes.
+ */
 extern bool cdc_uri_is_secret(const char *name);
+extern bool cdc_uri_is_secret_name(const char *name, size_t len);
+
+/*
+ * Resolves escapes; palloc'ed.  NULL if one is malformed or stands for a zero
+ * byte.
+ */
+extern char *cdc_uri_try_decode(const char *text, size_t len, bool plus_is_space);
 
 /* Value of a parameter, or NULL.  Raises 22023 if it stands twice. */
 extern const char *cdc_uri_param(const CdcUri *uri, const char *name);
