@@ -110,6 +110,8 @@ CREATE TABLE cdc_sink.checkpoint (
 	scan_done boolean NOT NULL,
 	high_water_wall bigint NOT NULL DEFAULT 0,
 	high_water_logical bigint NOT NULL DEFAULT 0,
+	-- changes of tables up to here have paused the feed and do not again
+	answered_lsn pg_lsn NOT NULL DEFAULT '0/0',
 	updated_at timestamptz NOT NULL DEFAULT clock_timestamp()
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0,
 	autovacuum_vacuum_threshold = 200, autovacuum_vacuum_cost_delay = 0);

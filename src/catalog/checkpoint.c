@@ -67,6 +67,20 @@ cdc_checkpoint_write(const CdcCheckpoint *cp)
 	cdc_rows_end(nest);
 }
 
+void
+cdc_checkpoint_answer(int64 job_id, XLogRecPtr lsn)
+{
+	static const Oid types[] = {INT8OID, LSNOID};
+	Datum		values[2];
+	int			nest = cdc_rows_begin();
+
+	values[0] = Int64GetDatum(job_id);
+	values[1] = LSNGetDatum(lsn);
+	cdc_rows_run("UPDATE cdc_sink.checkpoint SET answered_lsn = $2 WHERE job_id = $1",
+				 2, types, values, NULL, SPI_OK_UPDATE);
+	cdc_rows_end(nest);
+}
+
 static void *
 shape_in_row(uint64 row)
 {

@@ -435,7 +435,7 @@ cdc_job_list_live(void)
 	"SELECT " CDC_DEFINITION_COLUMNS ","
 	" j.status, j.owner, s.uri, s.options, c.version, c.resume_lsn, c.hlc_wall,"
 	" c.hlc_logical, c.scan_done, c.high_water_wall, c.high_water_logical,"
-	" greatest(j.modified, c.updated_at)"
+	" c.answered_lsn, greatest(j.modified, c.updated_at)"
 	" FROM cdc_sink.job j"
 	" JOIN cdc_sink.checkpoint c USING (job_id)"
 	" JOIN cdc_sink.definition d ON d.job_id = j.job_id"
@@ -447,7 +447,7 @@ cdc_job_list_live(void)
 	{
 		COL_STATUS = CDC_DEF_NATTS + 1, COL_OWNER, COL_URI, COL_SECRETS,
 		COL_VERSION, COL_LSN, COL_WALL, COL_LOGICAL, COL_SCAN_DONE, COL_HW_WALL,
-		COL_HW_LOGICAL, COL_MODIFIED
+		COL_HW_LOGICAL, COL_ANSWERED, COL_MODIFIED
 	};
 	MemoryContext caller = CurrentMemoryContext;
 	MemoryContext spi;
@@ -484,6 +484,7 @@ cdc_job_list_live(void)
 		cp->scan_done = DatumGetBool(cdc_rows_value(i, COL_SCAN_DONE));
 		cp->high_water.wall = DatumGetInt64(cdc_rows_value(i, COL_HW_WALL));
 		cp->high_water.logical = (uint32) DatumGetInt64(cdc_rows_value(i, COL_HW_LOGICAL));
+		cp->answered_lsn = DatumGetLSN(cdc_rows_value(i, COL_ANSWERED));
 		job->modified = DatumGetTimestampTz(cdc_rows_value(i, COL_MODIFIED));
 		jobs = lappend(jobs, job);
 	}

@@ -141,6 +141,7 @@ typedef struct CdcCheckpoint
 	bool		scan_done;		/* initial scan acknowledged (or none) */
 	CdcHlc		high_water;		/* what the sink has and was told durable;
 								 * wall 0: none yet */
+	XLogRecPtr	answered_lsn;	/* see cdc_checkpoint_answer() */
 } CdcCheckpoint;
 
 /* Everything a lane needs of one live job. */
@@ -254,6 +255,13 @@ extern bool cdc_job_look(int64 job_id, CdcJobLook *look);
 extern uint64 cdc_job_purge(void);
 
 extern void cdc_checkpoint_write(const CdcCheckpoint *cp);
+
+/*
+ * A TRUNCATE or a schema change at this commit pauses the feed.  Resuming it
+ * is the answer to that and to all before: should the feed go back behind
+ * them, for a scan that was not over, it passes them.
+ */
+extern void cdc_checkpoint_answer(int64 job_id, XLogRecPtr lsn);
 
 /*
  * The shape of a table as of the feed's durable position, if it is not that
