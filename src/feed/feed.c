@@ -758,6 +758,14 @@ cdc_feed_end(CdcFeed *feed, const char *fmt,...)
 }
 
 void
+cdc_feed_end_behind(CdcFeed *feed, const ReorderBufferTXN *txn)
+{
+	feed->end_at_commit = true;
+	if (feed->end_error[0] == '\0')
+		feed->event_lsn = txn->end_lsn; /* the first reason, so the one told */
+}
+
+void
 cdc_feed_detach(CdcFeed *feed, ReorderBufferTXN *txn)
 {
 	TimestampTz now = GetCurrentTimestamp();

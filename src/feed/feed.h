@@ -115,6 +115,8 @@ typedef struct CdcFeed
 	uint64		txn_number;		/* of transactions begun, repeats included */
 	CdcHlc		txn_hlc;
 	bool		end_at_commit;	/* goes ENDING when it is over */
+	XLogRecPtr	event_lsn;		/* its end, if what ends the feed is an event
+								 * there that can be answered */
 
 	/* Rows of this transaction that are in the queue already (detach). */
 	XLogRecPtr	partial_lsn;
@@ -327,6 +329,19 @@ extern void cdc_feed_disconnect(CdcFeed *feed);
  * reason counts.
  */
 extern void cdc_feed_end(CdcFeed *feed, const char *fmt,...) pg_attribute_printf(2, 3);
+
+/*
+ * What ends the feed is an event of this transaction, which is sent to its
+ * end; once it has paused the feed it does not again.  Before cdc_feed_end().
+ */
+extern void cdc_feed_end_behind(CdcFeed *feed, const ReorderBufferTXN *txn);
+
+/* Has an event of this transaction paused the feed, and was it resumed? */
+static inline bool
+cdc_feed_was_answered(const CdcFeed *feed, const ReorderBufferTXN *txn)
+{
+	return txn->end_lsn <= feed->durable.answered_lsn;
+}
 
 /* Stops taking rows at this point of the stream. */
 extern void cdc_feed_detach(CdcFeed *feed, ReorderBufferTXN *txn);

@@ -228,6 +228,7 @@ close_for_replay(CdcFeed *feed, TimestampTz open_at)
 	if (feed->mode == CDC_FEED_ENDING)
 	{
 		feed->end_error[0] = '\0';	/* its end is decoded again */
+		feed->event_lsn = InvalidXLogRecPtr;
 		feed->last_resolved = false;
 		feed->end_pauses = feed->end_fails = false;
 		feed->over = feed->over_stored = false;
@@ -438,6 +439,7 @@ lane_honour_stops(ReorderBufferTXN *txn)
 		cdc_feed_disconnect(feed);
 		feed->mode = CDC_FEED_DETACHED;
 		feed->end_error[0] = '\0';
+		feed->event_lsn = InvalidXLogRecPtr;
 	}
 }
 

@@ -156,8 +156,9 @@ act(CdcFeed *feed, int target, const CdcShape *before, const CdcShape *after,
 		case CDC_SCHEMA_STOP:
 			if ((what & (columns | CDC_SHAPE_KEY)) == 0)
 				break;
-			if (!end_behind(feed, txn))
+			if (!stream_touch(feed, txn) || cdc_feed_was_answered(feed, txn))
 				break;
+			cdc_feed_end_behind(feed, txn);
 			cdc_hlc_print(stamp, feed->txn_hlc);
 			cdc_feed_end(feed, "schema change occurred at %s (table \"%s\")",
 						 stamp, t->name);

@@ -687,6 +687,12 @@ stream_truncate(ReorderBufferTXN *txn, int nrels, Relation *rels, XLogRecPtr lsn
 					emit_truncate(sub, relid, relid == target, txn, lsn);
 				continue;
 			}
+			if (cdc_feed_was_answered(feed, txn))
+			{
+				if (feed->scan != NULL)
+					cdc_scan_drop_target(feed, sub->target, relid == target);
+				continue;
+			}
 
 			/*
 			 * The rest of the transaction is sent, so that a feed that is
@@ -694,8 +700,8 @@ stream_truncate(ReorderBufferTXN *txn, int nrels, Relation *rels, XLogRecPtr lsn
 			 */
 			if (feed->scan != NULL && relid == target)
 				cdc_scan_drop_target(feed, sub->target, true);
+			cdc_feed_end_behind(feed, txn);
 			cdc_feed_end(feed, "\"%s\" was truncated", get_rel_name(relid));
-			feed->end_at_commit = true;
 		}
 	}
 }

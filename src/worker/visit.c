@@ -123,6 +123,7 @@ load_position(CdcFeed *feed, const CdcCheckpoint *cp)
 	cdc_feed_set_position(feed, cp->resume_lsn, cp->hlc);
 	feed->resolved_last = cp->high_water;
 	feed->end_error[0] = '\0';
+	feed->event_lsn = InvalidXLogRecPtr;
 	feed->last_resolved = false;
 	cdc_feed_load_members(feed);
 	cdc_feed_load_shapes(feed);
@@ -367,6 +368,11 @@ finish_if_over(CdcFeed *feed)
 	if (!cdc_job_apply(feed->job_id, event,
 					   feed->finished ? NULL : feed->end_error, &status))
 		return;
+	if (event == CDC_EV_ERROR_PAUSE && feed->event_lsn > feed->durable.answered_lsn)
+	{
+		cdc_checkpoint_answer(feed->job_id, feed->event_lsn);
+		feed->durable.answered_lsn = feed->event_lsn;
+	}
 	stop_feed(feed);
 	feed->end_pauses = false;
 	if (!feed->finished)
