@@ -32,13 +32,42 @@ SET cdc_sink.allow_implicit_credentials = on;
 RESET ROLE;
 -- to use the server's credentials is not to have them told to one's own host
 SET cdc_sink.allow_implicit_credentials = on;
+CREATE FUNCTION s3_implicit(params text) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+	-- what goes wrong later, if it comes to that
+	PERFORM changefeed_create('{s3_auth_t}', 's3://bucket/p?AUTH=implicit&AWS_ACCESS_KEY_ID=k&' || params);
+EXCEPTION WHEN others THEN
+	RETURN CASE WHEN SQLERRM LIKE '%to another endpoint' THEN 'refused' ELSE SQLERRM END;
+END $$;
 SET ROLE regress_s3_auth;
+SELECT changefeed_create('{s3_auth_t}', 's3://bucket/p?AUTH=implicit&AWS_ENDPOINT=https://127.0.0.1:1');
+SELECT changefeed_create('{s3_auth_t}', 's3://bucket/p?AUTH=implicit&ASSUME_ROLE=arn:a&AWS_STS_ENDPOINT=https://127.0.0.1:1');
+SELECT p, s3_implicit(p) FROM unnest('{
+	AWS_ENDPOINT=s3.us-east-1.amazonaws.com,
+	AWS_ENDPOINT=https://abc.execute-api.us-east-1.amazonaws.com,
+	AWS_ENDPOINT=https://s3.us-east-1.elb.amazonaws.com,
+	AWS_ENDPOINT=https://s3.us-east-1.amazonaws.com.example.org,
+	AWS_ENDPOINT=https://s3.us-east-1.amazonaws.com:8443,
+	AWS_ENDPOINT=https://s3.us-east-1.amazonaws.org,
+	AWS_ENDPOINT=https://s3.evil.org/.amazonaws.com,
+	AWS_ENDPOINT=https://s3-object-lambda.us-east-1.amazonaws.com,
+	AWS_ENDPOINT=https://sts.us-east-1.amazonaws.com,
+	AWS_STS_ENDPOINT=https://s3.us-east-1.amazonaws.com,
+	AWS_ENDPOINT=https://s3.amazonaws.com&AWS_STS_ENDPOINT=https://127.0.0.1:1,
+	AWS_ENDPOINT=https://s3.amazonaws.com,
+	AWS_ENDPOINT=HTTPS://S3.us-east-1.AmazonAWS.com/,
+	AWS_ENDPOINT=https://s3-fips.dualstack.us-gov-west-1.amazonaws.com,
+	AWS_ENDPOINT=https://s3.dualstack.cn-north-1.amazonaws.com.cn,
+	AWS_STS_ENDPOINT=https://sts.eu-central-1.amazonaws.com}'::text[]) p;
 SELECT changefeed_create('{s3_auth_t}', 'gs://bucket/p?AUTH=implicit&GCS_ENDPOINT=https://127.0.0.1:1');
 SELECT changefeed_create('{s3_auth_t}', 'gs://bucket/p?AUTH=implicit&ASSUME_ROLE=a@b&GCS_IAM_ENDPOINT=https://127.0.0.1:1');
 SELECT changefeed_create('{s3_auth_t}', 'azure://container/p?AUTH=implicit&AZURE_ACCOUNT_NAME=a&AZURE_ENDPOINT=https://127.0.0.1:1');
 SELECT changefeed_create('{s3_auth_t}', 'azure://container/p?AUTH=implicit&AZURE_ACCOUNT_NAME=a&AZURE_AUTHORITY_HOST=https://127.0.0.1:1');
 RESET ROLE;
+-- but a superuser
+SELECT s3_implicit('AWS_ENDPOINT=https://127.0.0.1:1');
 RESET cdc_sink.allow_implicit_credentials;
+DROP FUNCTION s3_implicit(text);
 REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA public FROM regress_s3_auth;
 DROP FUNCTION s3_auth(text);
 DROP TABLE s3_auth_t;

@@ -9,7 +9,6 @@
  */
 #include "postgres.h"
 
-#include "base/guc.h"
 #include "base/hosts.h"
 #include "sink/s3_config.h"
 
@@ -42,20 +41,68 @@ header_param(const CdcUri *uri, const char *name)
 	return pstrdup(value);
 }
 
+/* Steps over a piece that may be there, in any case. */
+static const char *
+skip(const char *text, const char *piece)
+{
+	size_t		len = strlen(piece);
+
+	return pg_strncasecmp(text, piece, len) == 0 ? text + len : text;
+}
+
+/* Is it this, in any case, up to the end or a path? */
+static bool
+ends_with(const char *text, const char *end)
+{
+	const char *rest = skip(text, end);
+
+	return rest != text && (*rest == '\0' || *rest == '/');
+}
+
+/*
+ * Is it an address of the service that Amazon itself serves, so that nobody
+ * else hears what is sent there?  Just any name below amazonaws.com will not
+ * do: customers' own servers and functions have such names, too.
+ */
+static bool
+is_amazon(const char *url, const char *service)
+{
+	const char *start = skip(url, "https://");
+	const char *p = skip(start, service);
+
+	if (start == url || p == start)
+		return false;
+	p = skip(skip(p, "-fips"), ".dualstack");
+	if (ends_with(p, ".amazonaws.com"))
+		return true;
+	if (*p != '.')
+		return false;
+
+	/* the region */
+	p++;
+	p += strspn(p, "abcdefghijklmnopqrstuvwxyz0123456789-");
+	return ends_with(p, ".amazonaws.com") || ends_with(p, ".amazonaws.com.cn");
+}
+
 const char *
 cdc_s3_forbidden(const CdcUri *uri, const char **hint)
 {
-	const char *why;
+	static const char *const names[] = {"AWS_ENDPOINT", "AWS_STS_ENDPOINT"};
+	static const char *const services[] = {"s3", "sts"};
+	const char *others[lengthof(names) + 1] = {NULL};
+	int			nothers = 0;
 
-	if ((why = cdc_store_forbids_plain(cdc_store_param(uri, "AWS_ENDPOINT"), hint)) != NULL ||
-		(why = cdc_store_forbids_plain(cdc_store_param(uri, "AWS_STS_ENDPOINT"), hint)) != NULL)
-		return why;
-	if (cdc_store_implicit(uri) && !cdc_allow_implicit_credentials)
+	for (int i = 0; i < lengthof(names); i++)
 	{
-		*hint = "Give AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY. A superuser can allow it with the setting cdc_sink.allow_implicit_credentials.";
-		return "must be superuser to use the credentials of the server (AUTH=implicit)";
+		const char *url = cdc_store_param(uri, names[i]);
+		const char *why = cdc_store_forbids_plain(url, hint);
+
+		if (why != NULL)
+			return why;
+		if (url != NULL && !is_amazon(url, services[i]))
+			others[nothers++] = names[i];
 	}
-	return NULL;
+	return cdc_store_forbids_implicit(uri, others, hint);
 }
 
 static void

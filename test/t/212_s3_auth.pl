@@ -149,10 +149,13 @@ sql('ALTER SYSTEM SET cdc_sink.allow_http_webhook = on; SELECT pg_reload_conf()'
 like((app($implicit))[2], qr/must be superuser to use the credentials of the server/, "the server's credentials are not for everybody");
 sql('ALTER SYSTEM SET cdc_sink.allow_implicit_credentials = on; SELECT pg_reload_conf()');
 ok(poll_until(sub { sql('SHOW cdc_sink.allow_implicit_credentials') eq 'on' }, 'the setting'), 'unless a setting says so');
+like((app($implicit))[2], qr/must be superuser to send the credentials of the server \(AUTH=implicit\) to another endpoint/, 'and then only for Amazon');
+sql("ALTER SYSTEM SET cdc_sink.allowed_sink_hosts = '127.0.0.1'; SELECT pg_reload_conf()");
+ok(poll_until(sub { sql('SHOW cdc_sink.allowed_sink_hosts') ne '' }, 'the setting'), 'and for hosts that are listed');
 my (undef, $app_job) = app($implicit);
 like($app_job, qr/^\d+$/, 'then they are');
 ok(wait_status($node, $app_job, 'running'), 'and the feed runs');
-sql('ALTER SYSTEM RESET cdc_sink.allow_implicit_credentials; SELECT pg_reload_conf()');
+sql('ALTER SYSTEM RESET cdc_sink.allow_implicit_credentials; ALTER SYSTEM RESET cdc_sink.allowed_sink_hosts; SELECT pg_reload_conf()');
 ok(wait_status($node, $app_job, 'paused'), 'taken back, the feed is paused');
 like(sql("SELECT error FROM changefeed_jobs WHERE job_id = $app_job"),
 	qr/the owner of the changefeed must be superuser to use the credentials of the server/, 'and says why');
