@@ -45,6 +45,7 @@ struct CdcFileWriter
 {
 	CdcClosing	closing;		/* first member: reap gets this pointer */
 	int64		job_id;
+	uint64		session;
 	pthread_t	thread;
 	pthread_mutex_t mutex;
 	pthread_cond_t wake;		/* stop, or something in the queue */
@@ -330,12 +331,35 @@ write_part(CdcFileWriter *w, const CdcObjPart *part)
 }
 
 /*
- * Removes temporary files whose names begin so: in the beginning what runs of
- * this job that were killed left behind, in the end its own.  Trouble shows
- * soon enough.  Runs: writer thread.
+ * Is it a temporary file of an earlier run?  Others may write into the same
+ * directory, jobs of other databases and clusters with the same number among
+ * them: the session tells.  Runs: writer thread.
+ */
+static bool
+is_former(const CdcFileWriter *w, const char *name)
+{
+	size_t		len = strlen(w->tmp_job);
+	uint64		session;
+
+	return strncmp(name, w->tmp_job, len) == 0 &&
+		cdc_objname_parse_session(name + len, &session) &&
+		cdc_objname_is_former(session, w->session);
+}
+
+/* Runs: writer thread. */
+static bool
+is_own(const CdcFileWriter *w, const char *name)
+{
+	return strncmp(name, w->tmp_session, strlen(w->tmp_session)) == 0;
+}
+
+/*
+ * Removes temporary files: in the beginning what runs of this job that were
+ * killed left behind, in the end its own.  Trouble shows soon enough.
+ * Runs: writer thread.
  */
 static void
-sweep(CdcFileWriter *w, const char *prefix)
+sweep(CdcFileWriter *w, bool (*is_ours) (const CdcFileWriter *w, const char *name))
 {
 	DIR		   *dir = opendir(w->dir);
 	struct dirent *entry;
@@ -344,7 +368,7 @@ sweep(CdcFileWriter *w, const char *prefix)
 		return;
 	while ((entry = readdir(dir)) != NULL)
 	{
-		if (strncmp(entry->d_name, prefix, strlen(prefix)) == 0)
+		if (is_ours(w, entry->d_name))
 			unlinkat(dirfd(dir), entry->d_name, 0);
 	}
 	closedir(dir);
@@ -407,7 +431,7 @@ writer_main(void *arg)
 	CdcFileWriter *w = arg;
 	int			delay = FIRST_DELAY_MS;
 
-	sweep(w, w->tmp_job);
+	sweep(w, is_former);
 	pthread_mutex_lock(&w->mutex);
 	while (!w->stop)
 	{
@@ -445,7 +469,7 @@ writer_main(void *arg)
 		}
 	}
 	pthread_mutex_unlock(&w->mutex);
-	sweep(w, w->tmp_session);
+	sweep(w, is_own);
 	cdc_closing_end(&w->closing);
 	return NULL;
 }
@@ -512,6 +536,7 @@ cdc_file_writer_start(const char *dir, int64 job_id, uint64 session,
 	if (w == NULL)
 		return NULL;
 	w->job_id = job_id;
+	w->session = session;
 	w->event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	if (w->event_fd < 0)
 	{

@@ -469,13 +469,32 @@ draft_large(const GcsConfig *gcs, const CdcStoreAsk *ask, CdcStoreDraft *draft)
 }
 
 static void
+draft_sweep(const GcsConfig *gcs, const CdcStoreAsk *ask, CdcStoreDraft *draft)
+{
+	const CdcStoreConfig *config = &gcs->base;
+	char		escaped[CDC_STORE_ESCAPED_SIZE] = "";
+
+	if (ask->key != NULL && !cdc_sigv4_escape(escaped, sizeof(escaped), ask->key, true))
+	{
+		draft->failed = true;
+		return;
+	}
+	draft->method = ask->key ? "DELETE" : "GET";
+	cdc_draft_url(draft, "http%s://%s%s/%s%s%s?%s", config->https ? "s" : "",
+				  config->host, config->base, gcs->bucket, ask->key ? "/" : "",
+				  escaped, ask->sweep);
+}
+
+static void
 gcs_draft(const CdcStoreConfig *config, const CdcStoreAsk *ask,
 		  CdcStoreDraft *draft)
 {
 	const GcsConfig *gcs = (const GcsConfig *) config;
 
 	cdc_draft_header(draft, "Authorization: Bearer %s", ask->token ? ask->token : gcs->bearer);
-	if (ask->remove || ask->step == CDC_UPLOAD_PUT)
+	if (ask->sweep != NULL)
+		draft_sweep(gcs, ask, draft);
+	else if (ask->remove || ask->step == CDC_UPLOAD_PUT)
 		draft_small(gcs, ask, draft);
 	else
 		draft_large(gcs, ask, draft);
@@ -511,6 +530,7 @@ const CdcStoreDialect cdc_store_gcs = {
 	.judge = cdc_multipart_judge,
 	.part_min = CDC_MULTIPART_MIN_PART,
 	.max_parts = CDC_MULTIPART_MAX_PARTS,
+	.sweeps = true,
 	.explain = gcs_explain,
 	.token_draft = gcs_token_draft,
 };

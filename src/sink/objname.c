@@ -16,6 +16,9 @@
 #define CUT_MARK		"%~"
 #define CUT_TAIL_LEN	(2 + 16)
 
+#define SESSION_WRITER_BITS	22
+#define SESSION_WRITER_MASK	((UINT64CONST(1) << SESSION_WRITER_BITS) - 1)
+
 static const char hex_lower[] = "0123456789abcdef";
 static const char hex_upper[] = "0123456789ABCDEF";
 
@@ -160,7 +163,7 @@ cdc_objname_data(char *dst, const CdcObjName *name, CdcObjPartition partition)
 	p += cdc_objname_dir(p, name->bound, partition);
 	p += cdc_objname_stamp(p, name->bound);
 	*p++ = '-';
-	p = put_number(p, name->session, 16, 16);
+	p = put_number(p, name->session, 16, CDC_OBJNAME_SESSION_LEN);
 	*p++ = '-';
 	p = put_number(p, NODE, 10, 0);
 	*p++ = '-';
@@ -186,6 +189,36 @@ cdc_objname_resolved(char *dst, CdcHlc r, CdcObjPartition partition)
 	p += cdc_objname_stamp(p, r);
 	p = put_text(p, ext, sizeof(ext));	/* with its zero */
 	return p - dst - 1;
+}
+
+uint64
+cdc_objname_session(uint64 writer, int64 ms)
+{
+	return (uint64) ms << SESSION_WRITER_BITS | (writer & SESSION_WRITER_MASK);
+}
+
+bool
+cdc_objname_is_former(uint64 session, uint64 mine)
+{
+	return session < mine && ((session ^ mine) & SESSION_WRITER_MASK) == 0;
+}
+
+bool
+cdc_objname_parse_session(const char *text, uint64 *session)
+{
+	uint64		value = 0;
+
+	for (int i = 0; i < CDC_OBJNAME_SESSION_LEN; i++)
+	{
+		if (text[i] >= '0' && text[i] <= '9')
+			value = value << 4 | (text[i] - '0');
+		else if (text[i] >= 'a' && text[i] <= 'f')
+			value = value << 4 | (text[i] - 'a' + 10);
+		else
+			return false;
+	}
+	*session = value;
+	return true;
 }
 
 bool

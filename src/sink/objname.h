@@ -39,6 +39,7 @@ typedef enum CdcObjPartition
 } CdcObjPartition;
 
 #define CDC_OBJNAME_STAMP_LEN	33
+#define CDC_OBJNAME_SESSION_LEN	16
 #define CDC_OBJNAME_TOPIC_MAX	128
 #define CDC_OBJNAME_EXT_MAX		15
 
@@ -51,7 +52,7 @@ typedef enum CdcObjPartition
 typedef struct CdcObjName
 {
 	CdcHlc		bound;			/* no row in the file is older */
-	uint64		session;		/* random, one per run of the sink */
+	uint64		session;		/* one per run of the sink */
 	int64		sink;			/* number of the job */
 	uint32		file;			/* counts up in a session */
 	const char *topic;
@@ -70,6 +71,19 @@ extern size_t cdc_objname_data(char *dst, const CdcObjName *name,
 							   CdcObjPartition partition);
 extern size_t cdc_objname_resolved(char *dst, CdcHlc r,
 								   CdcObjPartition partition);
+
+/*
+ * A session: the time in its upper bits, so that where files of two have the
+ * same bound, as after a crash, those of the later one sort later; who
+ * writes, as far as it fits, in its lower ones.
+ */
+extern uint64 cdc_objname_session(uint64 writer, int64 ms);
+
+/* Was "session" an earlier one of the writer whose session is "mine"? */
+extern bool cdc_objname_is_former(uint64 session, uint64 mine);
+
+/* The 16 digits of a session at the beginning of a text; false: it is none. */
+extern bool cdc_objname_parse_session(const char *text, uint64 *session);
 
 /* "daily", "hourly", "flat"; false if it is none of them. */
 extern bool cdc_objname_parse_partition(const char *text,

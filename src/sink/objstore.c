@@ -38,10 +38,6 @@
 /* No file up to this size goes in parts unless memory is short. */
 #define WHOLE_OBJECT		(16 * 1024 * 1024)
 
-/* The lower bits of a session tell the writer, the upper ones milliseconds. */
-#define SESSION_WRITER_BITS	22
-#define SESSION_WRITER_MASK	((UINT64CONST(1) << SESSION_WRITER_BITS) - 1)
-
 struct CdcObjStore
 {
 	CdcSink    *sink;
@@ -49,7 +45,6 @@ struct CdcObjStore
 	CdcObjParams params;
 	uint64		part_size;		/* 0: no parts */
 	uint64		session;
-	bool		known_writer;
 	uint32		next_serial;
 	uint32		next_file;
 	CdcHlc		bound;			/* no row to come is older */
@@ -137,13 +132,8 @@ make_session(uint64 writer)
 {
 	struct timespec now;
 
-	/*
-	 * The time first: where files of two sessions have the same bound, as
-	 * after a crash, those of the later one sort later.
-	 */
 	clock_gettime(CLOCK_REALTIME, &now);
-	return ((uint64) now.tv_sec * 1000 + now.tv_nsec / 1000000) << SESSION_WRITER_BITS |
-		(writer & SESSION_WRITER_MASK);
+	return cdc_objname_session(writer, (int64) now.tv_sec * 1000 + now.tv_nsec / 1000000);
 }
 
 CdcObjStore *
@@ -160,7 +150,6 @@ cdc_objstore_create(CdcSink *sink, const CdcSinkConfig *config,
 	store->params = *params;
 	store->part_size = choose_part_size(transport, params->file_size);
 	store->bound = config->floor;
-	store->known_writer = writer != 0;
 	if (writer == 0 && !pg_strong_random(&writer, sizeof(writer)))
 	{
 		free(store);
@@ -174,13 +163,6 @@ uint64
 cdc_objstore_session(const CdcObjStore *store)
 {
 	return store->session;
-}
-
-bool
-cdc_objstore_former_session(const CdcObjStore *store, uint64 session)
-{
-	return store->known_writer && session < store->session &&
-		((session ^ store->session) & SESSION_WRITER_MASK) == 0;
 }
 
 /* Gives up an object that is not going to be put. */

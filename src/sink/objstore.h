@@ -144,13 +144,10 @@ extern CdcObjStore *cdc_objstore_create(CdcSink *sink,
 										const CdcObjTransport *transport);
 
 /*
- * Different for each run of a sink and part of all its names: time in its
- * upper bits, which part of "writer" in its lower ones (random if that is 0).
+ * Different for each run of a sink and part of all its names, see objname.h;
+ * of a random writer if the configuration names none.
  */
 extern uint64 cdc_objstore_session(const CdcObjStore *store);
-
-/* Was this session an earlier run of the same writer's sink? */
-extern bool cdc_objstore_former_session(const CdcObjStore *store, uint64 session);
 
 /* CdcSinkOps.submit, flush, relieve, settled and resolved. */
 extern void cdc_objstore_submit(CdcObjStore *store, CdcBatch *batch);

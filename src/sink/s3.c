@@ -3,8 +3,8 @@
  *		The S3 sink: s3://bucket/path.
  *
  * upload_sink.c is the sink's face to the feed; this file says what requests
- * look like and adds the key they are signed with, and the sweep.  An object
- * is one PUT, or a multipart upload, so it is there whole or not at all.
+ * look like and adds the key they are signed with.  An object is one PUT, or a
+ * multipart upload, so it is there whole or not at all.
  *
  * Runs: lane worker, main thread (nothing blocks); check: backends; probe:
  * probe worker.
@@ -18,7 +18,6 @@
 #include "sink/objstore.h"
 #include "sink/s3_config.h"
 #include "sink/s3_request.h"
-#include "sink/s3_sweep.h"
 #include "sink/sigv4.h"
 #include "sink/upload_sink.h"
 
@@ -30,7 +29,6 @@ typedef struct S3Sink
 	CdcUploadSink base;			/* its config is the CdcS3Config's */
 	CdcAwsCreds *creds;
 	uint64		creds_failures; /* as last told */
-	CdcS3Sweep *sweep;
 } S3Sink;
 
 static const char *const options_known[] = {"compression", NULL};
@@ -258,6 +256,36 @@ static const CdcUploadDialect dialect = {
 };
 
 /* ----------------------------------------------------------------
+ *						the sweep
+ * ----------------------------------------------------------------
+ */
+
+/* Says nothing of a key that cannot be had. */
+static bool
+sweep_ready(CdcSink *sink)
+{
+	return cdc_aws_creds_ready(((S3Sink *) sink)->creds);
+}
+
+static CdcHttpCall *
+sweep_start(CdcSink *sink, const CdcSweepRequest *request)
+{
+	S3Sink	   *s3 = (S3Sink *) sink;
+	CdcS3Request r = {
+		.method = request->name ? "DELETE" : "GET", .name = request->name,
+		.query = request->query, .max_body = request->max_body,
+		.done = request->done, .arg = request->arg,
+	};
+
+	return cdc_s3_start(s3->base.http, s3_config(s3), cdc_aws_creds_key(s3->creds), &r);
+}
+
+static const CdcSweepOps sweep = {
+	.ready = sweep_ready,
+	.start = sweep_start,
+};
+
+/* ----------------------------------------------------------------
  *						the sink
  * ----------------------------------------------------------------
  */
@@ -271,21 +299,12 @@ configure(CdcUploadSink *base, const CdcUri *uri)
 }
 
 static bool
-set_up(CdcUploadSink *base, const CdcSinkConfig *config)
+set_up(CdcUploadSink *base)
 {
 	S3Sink	   *s3 = (S3Sink *) base;
 
 	s3->creds = cdc_aws_creds_create(base->http, s3_config(s3)->source);
-	if (s3->creds != NULL)
-		s3->sweep = cdc_s3_sweep_create(base->http, s3_config(s3), s3->creds,
-										base->store, config->job_id);
-	return s3->sweep != NULL;
-}
-
-static void
-run_sweep(CdcUploadSink *base)
-{
-	cdc_s3_sweep_run(((S3Sink *) base)->sweep);
+	return s3->creds != NULL && cdc_upload_sink_sweep(base, &sweep);
 }
 
 static void
@@ -293,7 +312,6 @@ release(CdcUploadSink *base)
 {
 	S3Sink	   *s3 = (S3Sink *) base;
 
-	cdc_s3_sweep_free(s3->sweep);
 	cdc_aws_creds_free(s3->creds);
 	if (base->config != NULL)
 		cdc_s3_wipe(s3_config(s3));
@@ -306,7 +324,6 @@ static const CdcUploadSinkKind kind = {
 	.dialect = &dialect,
 	.configure = configure,
 	.set_up = set_up,
-	.spare = run_sweep,
 	.release = release,
 };
 

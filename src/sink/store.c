@@ -18,8 +18,8 @@
 
 #define PREFIX_OLD		"experimental-"
 
-/* Besides those of the uploads: one for tokens. */
-#define MORE_CONNECTIONS	1
+/* Besides those of the uploads: one for tokens, the sweep. */
+#define MORE_CONNECTIONS	2
 
 typedef struct StoreSink
 {
@@ -309,6 +309,40 @@ static const CdcUploadDialect upload = {
 };
 
 /* ----------------------------------------------------------------
+ *						the sweep
+ * ----------------------------------------------------------------
+ */
+
+static CdcHttpCall *
+sweep_start(CdcSink *sink, const CdcSweepRequest *request)
+{
+	StoreSink  *ss = (StoreSink *) sink;
+	const CdcStoreConfig *config = ss->base.config;
+	char		key[CDC_STORE_KEY_MAX + 1];
+	CdcStoreDraft draft = {.max_body = request->max_body};
+	CdcStoreAsk ask = {.sweep = request->query};
+	CdcHttpCall *call;
+
+	if (request->name != NULL)
+	{
+		if (snprintf(key, sizeof(key), "%s%s", config->prefix, request->name) >= sizeof(key))
+			return NULL;
+		ask.key = key;
+	}
+	if (ss->token != NULL && (ask.token = cdc_token_get(ss->token)) == NULL)
+		return NULL;
+	config->dialect->draft(config, &ask, &draft);
+	call = cdc_draft_start(&draft, ss->base.http, NULL, 0, request->done, request->arg);
+	cdc_draft_free(&draft);
+	return call;
+}
+
+static const CdcSweepOps sweep = {
+	.ready = upload_ready,
+	.start = sweep_start,
+};
+
+/* ----------------------------------------------------------------
  *						the sink
  * ----------------------------------------------------------------
  */
@@ -326,14 +360,17 @@ configure(CdcUploadSink *base, const CdcUri *uri)
 }
 
 static bool
-set_up(CdcUploadSink *base, const CdcSinkConfig *config)
+set_up(CdcUploadSink *base)
 {
 	StoreSink  *ss = (StoreSink *) base;
 
-	if (base->config->token_steps == 0)
-		return true;
-	ss->token = cdc_token_create(base->http, base->config, token_changed, ss);
-	return ss->token != NULL;
+	if (base->config->token_steps > 0)
+	{
+		ss->token = cdc_token_create(base->http, base->config, token_changed, ss);
+		if (ss->token == NULL)
+			return false;
+	}
+	return !base->config->dialect->sweeps || cdc_upload_sink_sweep(base, &sweep);
 }
 
 static void

@@ -51,6 +51,8 @@ typedef struct CdcStoreAsk
 {
 	CdcUploadStep step;
 	bool		remove;			/* not "step", but remove the object (probe) */
+	const char *sweep;			/* not "step", but list the unfinished uploads,
+								 * or, with a key, give one up: the query */
 	const char *key;			/* name with its prefix */
 	uint64		len;			/* of the body, but for COMMIT */
 	const char *token;			/* NULL without token_steps */
@@ -66,6 +68,7 @@ typedef struct CdcStoreDraft
 	char	   *headers[CDC_STORE_MAX_HEADERS + 1];
 	int			nheaders;
 	char	   *body;			/* NULL: the object's, or none */
+	size_t		max_body;		/* of the answer; 0: CDC_HTTP_BODY_MAX */
 	bool		last_will;		/* see http.h */
 	bool		failed;			/* no memory, does not fit, or no such request */
 } CdcStoreDraft;
@@ -107,6 +110,9 @@ struct CdcStoreDialect
 	bool		no_begin;
 	size_t		part_min;
 	uint32		max_parts;
+
+	/* Takes asks with "sweep". */
+	bool		sweeps;
 
 	/* The store's own code and message, "" if it has none. */
 	void		(*explain) (const CdcHttpReply *reply, char *code,

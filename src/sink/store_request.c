@@ -135,6 +135,7 @@ cdc_draft_start(const CdcStoreDraft *draft, CdcHttp *http,
 	request.slices = slices;
 	request.nslices = nslices;
 	cdc_store_timeouts(&request, len);
+	request.max_body = draft->max_body;
 	request.last_will = draft->last_will;
 	request.done = done;
 	request.arg = arg;

@@ -148,6 +148,7 @@ release(void *arg)
 
 	if (us->uploader != NULL)
 		cdc_uploader_free(us->uploader);
+	cdc_sweep_free(us->sweep);
 	us->kind->release(us);
 	if (us->config != NULL)
 		cdc_store_wipe(us->config);
@@ -172,7 +173,15 @@ set_up(CdcUploadSink *us, const CdcSinkConfig *config, const CdcObjParams *parse
 	if (us->store == NULL)
 		return false;
 	cdc_uploader_set_store(us->uploader, us->store);
-	return us->kind->set_up(us, config);
+	return us->kind->set_up(us);
+}
+
+bool
+cdc_upload_sink_sweep(CdcUploadSink *us, const CdcSweepOps *ops)
+{
+	us->sweep = cdc_sweep_create(&us->base, ops, us->config->prefix,
+								 cdc_objstore_session(us->store));
+	return us->sweep != NULL;
 }
 
 CdcSink *
@@ -222,8 +231,8 @@ cdc_upload_sink_service(CdcSink *sink)
 		return;
 	cdc_http_service(us->http);
 	cdc_uploader_run(us->uploader);
-	if (us->kind->spare != NULL && !cdc_uploader_in_trouble(us->uploader))
-		us->kind->spare(us);
+	if (us->sweep != NULL && !cdc_uploader_in_trouble(us->uploader))
+		cdc_sweep_run(us->sweep);
 }
 
 void

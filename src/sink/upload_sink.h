@@ -16,6 +16,7 @@
 #include "postgres.h"
 
 #include "sink/store.h"
+#include "sink/sweep.h"
 #include "sink/upload.h"
 
 typedef struct CdcUploadSink CdcUploadSink;
@@ -36,10 +37,7 @@ typedef struct CdcUploadSinkKind
 	void		(*configure) (CdcUploadSink *sink, const CdcUri *uri);
 
 	/* The rest it needs; all else is there.  False: no memory. */
-	bool		(*set_up) (CdcUploadSink *sink, const CdcSinkConfig *config);
-
-	/* What else there is to do while all is well.  NULL: nothing. */
-	void		(*spare) (CdcUploadSink *sink);
+	bool		(*set_up) (CdcUploadSink *sink);
 
 	/*
 	 * Undoes configure() and set_up(), which may not have come far, when no
@@ -57,6 +55,7 @@ struct CdcUploadSink
 	CdcObjStore *store;			/* NULL: without configuration, broken */
 	CdcHttp    *http;
 	CdcUploader *uploader;
+	CdcSweep   *sweep;			/* NULL: the store has no use for it */
 	CdcUploadDialect dialect;
 	CdcObjTransport transport;
 };
@@ -68,6 +67,9 @@ struct CdcUploadSink
  */
 extern CdcSink *cdc_upload_sink_open(const CdcUploadSinkKind *kind,
 									 const CdcSinkConfig *config);
+
+/* For set_up(): what killed runs left is given up.  False: no memory. */
+extern bool cdc_upload_sink_sweep(CdcUploadSink *sink, const CdcSweepOps *ops);
 
 /* CdcSinkOps.submit, service, flush, relieve, resolved, settled and close. */
 extern void cdc_upload_sink_submit(CdcSink *sink, CdcBatch *batch);

@@ -26,6 +26,7 @@ path holds "match" are answered so, "after": when they have been carried out.
 """
 import base64
 import hashlib
+import html
 import http.client
 import http.server
 import json
@@ -227,6 +228,21 @@ class Handler(http.server.BaseHTTPRequestHandler):
         status, body, headers = self.ask_gcs(self.command, path, self.body)
         self.answer(status, body, headers.get("Content-Type", ""))
 
+    # two on a page, if somebody asks for pages
+    def list_uploads(self, bucket, query):
+        found = sorted((urllib.parse.unquote(name), key) for key, (b, name, _) in self.server.uploads.items() if b == bucket)
+        found = [u for u in found if u[0].startswith(query.get("prefix", ""))
+                 and u > (query.get("key-marker", ""), query.get("upload-id-marker", ""))]
+        more = "max-uploads" in query and len(found) > 2
+        if more:
+            found = found[:2]
+        text = "".join("<Upload><Key>%s</Key><UploadId>%s</UploadId></Upload>" % (html.escape(name), key) for name, key in found)
+        if more:
+            text += "<NextKeyMarker>%s</NextKeyMarker><NextUploadIdMarker>%s</NextUploadIdMarker>" % (
+                html.escape(found[-1][0]), found[-1][1])
+        return ("<?xml version='1.0'?><ListMultipartUploadsResult><IsTruncated>%s</IsTruncated>%s</ListMultipartUploadsResult>"
+                % ("true" if more else "false", text)).encode()
+
     def multipart(self, bucket, name):
         query = dict(urllib.parse.parse_qsl(urllib.parse.urlsplit(self.path).query, keep_blank_values=True))
         uploads = self.server.uploads
@@ -243,6 +259,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if self.command == "HEAD":
             status, _, headers = self.ask_gcs("GET", "/download/storage/v1/b/%s/o/%s?alt=media" % (bucket, name.replace("/", "%2F")), b"")
             self.answer(status, _ if status == 200 else b"")
+            return
+        if self.command == "GET" and name == "" and "uploads" in query:
+            self.answer(200, self.list_uploads(bucket, query), "application/xml")
             return
         upload = uploads.get(query.get("uploadId"))
         if upload is None or upload[:2] != (bucket, name):

@@ -243,9 +243,27 @@ ok(poll_until(sub { uploads() == 2 }, 'no upload', 10), 'no upload is left');
 	wait_status($node, $id, 'running');
 	sql("UPDATE big SET v = v + 1, pad = pad_of(id, v)") for 1 .. 4;
 	ok(poll_until(sub { `find '$dir' -name '*.ndjson' -size +28M | wc -l` >= 1 }, 'a file', 60), 'file: it comes at file_size');
+	my $ours;
+	ok( poll_until(
+			sub {
+				sql("UPDATE big SET v = v + 1, pad = pad_of(id, v) WHERE id <= 500");
+				($ours) = map { m{/\.tmp-$id-([0-9a-f]{16})-} } glob("$dir/.tmp-$id-*");
+				return defined $ours;
+			},
+			'an open file', 30),
+		'file: one is open');
+
+	# a cluster of its own may have a feed with the same number here
+	no warnings 'portable';
+	my $other = sprintf('%016x', (hex($ours) - (1 << 22)) ^ 1);
+	my @foreign = map { "$dir/.tmp-$id-$_" } "$other-00000000", 'nobody-00000000';
+	append_to_file($_, 'x') for @foreign;
 	kill_worker($node, 'lane', 'KILL');
 	usleep(200_000);
 	wait_up($node);
+	ok(poll_until(sub { !(my @left = glob("$dir/.tmp-$id-$ours-*")) }, 'swept', 30), 'file: what was left is swept');
+	is(scalar(grep { -e } @foreign), 2, 'file: what others write is not');
+	unlink @foreign;
 
 	# enough for another one, also if the first one's checkpoint was written
 	sql("UPDATE big SET v = v + 1, pad = pad_of(id, v)") for 1 .. 4;

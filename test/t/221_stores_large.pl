@@ -65,6 +65,25 @@ sub ended
 my %front = (GCS_ENDPOINT => "http://127.0.0.1:$web->{port}/gcs", BEARER_TOKEN => undef, CREDENTIALS => $web->credentials);
 my %more = (gcs => \%front, azure => {});
 
+# an application of Google's kind, beside us
+sub curl
+{
+	my ($path, @args) = @_;
+	my ($out, $err);
+	IPC::Run::run([ 'curl', '-s', @args, "http://127.0.0.1:$web->{port}$path" ], '<', \undef, '>', \$out, '2>', \$err);
+	return $out;
+}
+
+sub gcs
+{
+	my ($method, $path) = @_;
+	my ($token) = curl('/computeMetadata/v1/instance/service-accounts/default/token', '-H', 'Metadata-Flavor: Google') =~ /"access_token": "([^"]+)"/;
+	return curl("/gcs/test$path", '-X', $method, '-H', "Authorization: Bearer $token");
+}
+
+# uploads that were begun
+sub begun { return gcs('GET', "?uploads=&prefix=$_[0]/") =~ m{<Key>([^<]+)</Key>}g; }
+
 for my $kind (sort keys %store)
 {
 	my $store = $store{$kind};
@@ -105,10 +124,20 @@ for my $kind (sort keys %store)
 	# the worker dies, and the store, while parts are there
 	sql('TRUNCATE big');
 	$job = create($store->uri('crash', %{ $more{$kind} }, file_size => '24MB'));
+	$web->plan({ fail => { match => 'partNumber=2', status => 503, body => 'not now', times => 1_000_000 } });
 	sql('INSERT INTO big SELECT g, repeat(md5(g::text), 32) FROM generate_series(1, 15000) g');
 	ok(poll_until(sub { $kind eq 'gcs' ? $web->requests(qr{/crash/.*partNumber=}) : $store->client('begun', 'crash/') ne '' }, 'parts', 30),
 		"$kind: parts are there");
+
+	# others begin some, too: one at the same place, one for a job of the same number
+	my $foreign = '2026-01-01/202601010000000000000000000000000-0000000000000001-1-' . $job . '-00000000-big-1.ndjson';
+	if ($kind eq 'gcs')
+	{
+		gcs('POST', "/crash/$_?uploads=") for 'a', 'b', 'somebody-else', $foreign;
+		is(scalar(my @all = begun('crash')), 5, 'gcs: uploads of others, and ours');
+	}
 	kill_worker($node, 'lane', 'KILL');
+	$web->plan({});
 	wait_up($node);
 	sql('INSERT INTO big SELECT g, repeat(md5(g::text), 32) FROM generate_series(15001, 30000) g');
 	$store->crash;
@@ -116,6 +145,8 @@ for my $kind (sort keys %store)
 	wait_feed($node, $job);
 	ended($job);
 	check_all($store, 'crash', "$kind, after a crash", repeats => 1);
+	is_deeply([ begun('crash') ], [ map { "crash/$_" } $foreign, 'a', 'b', 'somebody-else' ],
+		'gcs: what the killed worker had begun is given up, and nothing else') if $kind eq 'gcs';
 }
 unlike(slurp_file($node->logfile), qr/PANIC|TRAP|segmentation|signal 11/i, 'no crash but those we made');
 $node->stop;

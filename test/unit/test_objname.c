@@ -103,6 +103,25 @@ test_names(void)
 }
 
 static void
+test_sessions(void)
+{
+	uint64		mine = cdc_objname_session(0x123456789, INT64CONST(1700000000000));
+	uint64		before = cdc_objname_session(0x123456789, INT64CONST(1699999999999));
+	uint64		other = cdc_objname_session(0x123456788, INT64CONST(1699999999999));
+	uint64		read = 0;
+
+	check(cdc_objname_is_former(before, mine), "an earlier run", "");
+	check(!cdc_objname_is_former(mine, mine) && !cdc_objname_is_former(mine, before),
+		  "not the same, nor a later one", "");
+	check(!cdc_objname_is_former(other, mine), "not another writer's", "");
+	check(cdc_objname_parse_session("56087568dba1e6b8-1", &read) &&
+		  read == UINT64CONST(0x56087568dba1e6b8), "session", "");
+	check(!cdc_objname_parse_session("56087568dba1e6b", &read) &&
+		  !cdc_objname_parse_session("56087568DBA1E6B8", &read) &&
+		  !cdc_objname_parse_session("", &read), "no session", "");
+}
+
+static void
 test_topics(void)
 {
 	char		buf[CDC_OBJNAME_TOPIC_MAX + 1];
@@ -212,6 +231,7 @@ main(void)
 {
 	test_stamps();
 	test_names();
+	test_sessions();
 	test_topics();
 	test_parameters();
 	return failures != 0;

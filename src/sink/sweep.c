@@ -1,6 +1,6 @@
 /*-------------------------------------------------------------------------
- * s3_sweep.c
- *		Gives up multipart uploads of earlier runs; see s3_sweep.h.
+ * sweep.c
+ *		Gives up multipart uploads of earlier runs; see sweep.h.
  *
  * One request at a time: a page of the list, then what is ours on it, then
  * the next page.  Trouble is not shown, since nothing depends on it; whoever
@@ -11,9 +11,10 @@
  */
 #include "postgres.h"
 
-#include "sink/s3_request.h"
-#include "sink/s3_sweep.h"
+#include "sink/aws_request.h"
 #include "sink/sigv4.h"
+#include "sink/store.h"
+#include "sink/sweep.h"
 
 #define PAGE_UPLOADS	100
 #define PAGE_BYTES		(512 * 1024)
@@ -31,13 +32,12 @@ typedef struct Found
 	char		id[MAX_ID + 1];
 } Found;
 
-struct CdcS3Sweep
+struct CdcSweep
 {
-	CdcHttp    *http;
-	const CdcS3Config *config;
-	CdcAwsCreds *creds;
-	const CdcObjStore *store;
-	int64		job_id;
+	CdcSink    *sink;
+	const CdcSweepOps *ops;
+	const char *prefix;
+	uint64		session;
 	bool		active;
 	bool		over;
 	int64		not_before;
@@ -48,32 +48,31 @@ struct CdcS3Sweep
 	char		id_marker[MAX_ID + 1];
 };
 
-CdcS3Sweep *
-cdc_s3_sweep_create(CdcHttp *http, const CdcS3Config *config,
-					CdcAwsCreds *creds, const CdcObjStore *store, int64 job_id)
+CdcSweep *
+cdc_sweep_create(CdcSink *sink, const CdcSweepOps *ops, const char *prefix,
+				 uint64 session)
 {
-	CdcS3Sweep *sweep = calloc(1, sizeof(CdcS3Sweep));
+	CdcSweep *sweep = calloc(1, sizeof(CdcSweep));
 
 	if (sweep == NULL)
 		return NULL;
-	sweep->http = http;
-	sweep->config = config;
-	sweep->creds = creds;
-	sweep->store = store;
-	sweep->job_id = job_id;
+	sweep->sink = sink;
+	sweep->ops = ops;
+	sweep->prefix = prefix;
+	sweep->session = session;
 	dlist_init(&sweep->found);
 	return sweep;
 }
 
 static void
-forget_found(CdcS3Sweep *sweep)
+forget_found(CdcSweep *sweep)
 {
 	while (!dlist_is_empty(&sweep->found))
 		free(dlist_container(Found, node, dlist_pop_head_node(&sweep->found)));
 }
 
 void
-cdc_s3_sweep_free(CdcS3Sweep *sweep)
+cdc_sweep_free(CdcSweep *sweep)
 {
 	if (sweep == NULL)
 		return;
@@ -134,34 +133,33 @@ get_text(char *dst, size_t size, const char *from, const char *end, const char *
  * Is it a name of this job's, of an earlier run?
  */
 static bool
-is_ours(const CdcS3Sweep *sweep, const char *name)
+is_ours(const CdcSweep *sweep, const char *name)
 {
 	const char *slash = strrchr(name, '/');
 	const char *p = slash ? slash + 1 : name;
-	char		digits[17];
+	uint64		session;
 	char	   *end;
 
 	if (strspn(p, "0123456789") != CDC_OBJNAME_STAMP_LEN)
 		return false;
 	p += CDC_OBJNAME_STAMP_LEN;
-	if (*p++ != '-' || strspn(p, "0123456789abcdef") != 16 || p[16] != '-')
+	if (*p++ != '-' || !cdc_objname_parse_session(p, &session) ||
+		!cdc_objname_is_former(session, sweep->session))
 		return false;
-	memcpy(digits, p, 16);
-	digits[16] = '\0';
-	if (!cdc_objstore_former_session(sweep->store, strtoull(digits, NULL, 16)))
+	p += CDC_OBJNAME_SESSION_LEN;
+	if (*p++ != '-')
 		return false;
-	p += 17;
 	p += strspn(p, "0123456789");
 	if (*p++ != '-' || *p < '1' || *p > '9')
 		return false;
-	return strtoll(p, &end, 10) == sweep->job_id && *end == '-';
+	return strtoll(p, &end, 10) == sweep->sink->job_id && *end == '-';
 }
 
 static void
-read_page(CdcS3Sweep *sweep, const char *body)
+read_page(CdcSweep *sweep, const char *body)
 {
 	const char *end_of_body = body + strlen(body);
-	size_t		prefix_len = strlen(sweep->config->base.prefix);
+	size_t		prefix_len = strlen(sweep->prefix);
 	char		key[CDC_STORE_KEY_MAX + 1];
 	char		text[8];
 
@@ -177,7 +175,7 @@ read_page(CdcS3Sweep *sweep, const char *body)
 			break;
 		if (get_text(key, sizeof(key), p, end, "Key") &&
 			get_text(found->id, sizeof(found->id), p, end, "UploadId") &&
-			strncmp(key, sweep->config->base.prefix, prefix_len) == 0 &&
+			strncmp(key, sweep->prefix, prefix_len) == 0 &&
 			is_ours(sweep, key + prefix_len))
 		{
 			strlcpy(found->name, key + prefix_len, sizeof(found->name));
@@ -195,7 +193,7 @@ read_page(CdcS3Sweep *sweep, const char *body)
 
 /* From the beginning, after a while. */
 static void
-again_later(CdcS3Sweep *sweep)
+again_later(CdcSweep *sweep)
 {
 	forget_found(sweep);
 	sweep->more = false;
@@ -205,7 +203,7 @@ again_later(CdcS3Sweep *sweep)
 static void
 page_answered(void *arg, const CdcHttpReply *reply)
 {
-	CdcS3Sweep *sweep = arg;
+	CdcSweep *sweep = arg;
 
 	sweep->active = false;
 	if (cdc_reply_ok(reply))
@@ -214,7 +212,7 @@ page_answered(void *arg, const CdcHttpReply *reply)
 		sweep->over = dlist_is_empty(&sweep->found) && !sweep->more;
 	}
 	else if (reply->status >= 400 && reply->status < 500 &&
-			 reply->status != 429 && reply->status != 408)
+			 reply->status != 401 && reply->status != 408 && reply->status != 429)
 		sweep->over = true;		/* may not, or cannot */
 	else if (reply->status == 501)
 		sweep->over = true;
@@ -225,7 +223,7 @@ page_answered(void *arg, const CdcHttpReply *reply)
 static void
 abort_answered(void *arg, const CdcHttpReply *reply)
 {
-	CdcS3Sweep *sweep = arg;
+	CdcSweep *sweep = arg;
 
 	sweep->active = false;
 	if (!cdc_reply_ok(reply) && reply->status != 404 && reply->status != 403)
@@ -238,17 +236,17 @@ abort_answered(void *arg, const CdcHttpReply *reply)
 }
 
 static bool
-start_page(CdcS3Sweep *sweep)
+start_page(CdcSweep *sweep)
 {
-	CdcS3Request request = {
-		.method = "GET", .max_body = PAGE_BYTES, .done = page_answered, .arg = sweep,
+	CdcSweepRequest request = {
+		.max_body = PAGE_BYTES, .done = page_answered, .arg = sweep,
 	};
 	char		prefix[CDC_STORE_ESCAPED_SIZE];
 	char		key[CDC_STORE_ESCAPED_SIZE] = "";
 	char		id[MAX_ID * 3 + 1] = "";
 	char		query[QUERY_SIZE];
 
-	if (!cdc_sigv4_escape(prefix, sizeof(prefix), sweep->config->base.prefix, false))
+	if (!cdc_sigv4_escape(prefix, sizeof(prefix), sweep->prefix, false))
 		return false;
 	if (sweep->more)
 	{
@@ -263,16 +261,15 @@ start_page(CdcS3Sweep *sweep)
 		snprintf(query, sizeof(query), "max-uploads=%d&prefix=%s&uploads=",
 				 PAGE_UPLOADS, prefix);
 	request.query = query;
-	return cdc_s3_start(sweep->http, sweep->config,
-						cdc_aws_creds_key(sweep->creds), &request) != NULL;
+	return sweep->ops->start(sweep->sink, &request) != NULL;
 }
 
 static bool
-start_abort(CdcS3Sweep *sweep)
+start_abort(CdcSweep *sweep)
 {
 	Found	   *found = dlist_head_element(Found, node, &sweep->found);
-	CdcS3Request request = {
-		.method = "DELETE", .name = found->name, .done = abort_answered, .arg = sweep,
+	CdcSweepRequest request = {
+		.name = found->name, .done = abort_answered, .arg = sweep,
 	};
 	char		id[MAX_ID * 3 + 1];
 	char		query[MAX_ID * 3 + 16];
@@ -281,15 +278,14 @@ start_abort(CdcS3Sweep *sweep)
 		return false;
 	snprintf(query, sizeof(query), "uploadId=%s", id);
 	request.query = query;
-	return cdc_s3_start(sweep->http, sweep->config,
-						cdc_aws_creds_key(sweep->creds), &request) != NULL;
+	return sweep->ops->start(sweep->sink, &request) != NULL;
 }
 
 void
-cdc_s3_sweep_run(CdcS3Sweep *sweep)
+cdc_sweep_run(CdcSweep *sweep)
 {
 	if (sweep->over || sweep->active || cdc_http_now_ms() < sweep->not_before ||
-		!cdc_aws_creds_ready(sweep->creds))
+		!sweep->ops->ready(sweep->sink))
 		return;
 	if (dlist_is_empty(&sweep->found))
 	{
