@@ -184,12 +184,29 @@ cdc_feed_resume_topic(CdcFeed *feed, int target, const char *columns,
 	feed->current[target]->schema_version = schema_version;
 }
 
+/*
+ * The first row may be one that a transaction wrote behind its own ALTER
+ * TABLE: what the topic held so far is what the table looked like before.
+ */
+static void
+know_columns(CdcFeed *feed, int target)
+{
+	const CdcShape *shape = cdc_feed_shape(feed, target);
+
+	if (shape != NULL && feed->columns[target] == NULL)
+		cdc_feed_resume_topic(feed, target,
+							  cdc_shape_columns(cdc_shape_listed(shape, feed->def->targets[target].columns)),
+							  feed->current[target]->schema_version);
+}
+
 CdcTopic *
 cdc_feed_topic(CdcFeed *feed, int target, const char *columns)
 {
 	CdcTopic   *topic = feed->current[target];
 	MemoryContext old;
 
+	if (topic != NULL && columns != NULL && feed->columns[target] == NULL)
+		know_columns(feed, target);
 	if (topic != NULL)
 	{
 		bool		same = columns == NULL || feed->columns[target] == NULL ||
@@ -378,6 +395,14 @@ cdc_feed_reach_end(CdcFeed *feed)
 	cdc_feed_seal(feed);
 }
 
+/* Has every resolved that the sink took arrived? */
+static bool
+is_settled(const CdcFeed *feed)
+{
+	return !feed->sink->broken &&
+		(feed->ops->settled == NULL || feed->ops->settled(feed->sink));
+}
+
 bool
 cdc_feed_has_ended(CdcFeed *feed)
 {
@@ -391,9 +416,7 @@ cdc_feed_has_ended(CdcFeed *feed)
 	 * that broke may have lost that: it is replaced, and sent again.
 	 */
 	return feed->over_stored && !feed->resolved_pending &&
-		(feed->sink == NULL ||
-		 (!feed->sink->broken &&
-		  (feed->ops->settled == NULL || feed->ops->settled(feed->sink))));
+		(feed->sink == NULL || is_settled(feed));
 }
 
 CdcBatch *
@@ -629,12 +652,14 @@ cdc_feed_pump(CdcFeed *feed)
 	{
 		feed->resolved_pending = false;
 		/* one from before the end may have been on its way still */
-		if (feed->mode == CDC_FEED_ENDING &&
-			cdc_hlc_cmp(feed->resolved_hlc, feed->queued_hlc) >= 0)
-			feed->last_resolved = false;
+		feed->last_taken = feed->mode == CDC_FEED_ENDING &&
+			cdc_hlc_cmp(feed->resolved_hlc, feed->queued_hlc) >= 0;
 		feed->resolved_last = feed->resolved_hlc;
 		feed->resolved_count++;
 	}
+	/* what the sink took is lost if it is closed before it is through */
+	if (unlikely(feed->last_taken) && is_settled(feed))
+		feed->last_resolved = feed->last_taken = false;
 	if (feed->sink->error[0] != '\0' &&
 		strcmp(feed->sink->error, feed->last_error) != 0)
 		cdc_feed_trouble(feed, feed->sink->error);
@@ -738,7 +763,7 @@ cdc_feed_disconnect(CdcFeed *feed)
 	if (feed->next_def != NULL && feed->acked_lsn < feed->next_lsn)
 		feed->next_def = NULL;	/* is met again, behind what is lost here */
 	feed->queued_bytes = 0;
-	feed->resolved_pending = false;
+	feed->resolved_pending = feed->last_taken = false;
 	go_back(feed);
 	cdc_scan_restart(feed);
 	for (int i = 0; i < feed->ntopics; i++)

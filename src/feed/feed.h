@@ -173,6 +173,7 @@ typedef struct CdcFeed
 	bool		end_pauses;		/* pause, whatever on_error says */
 	bool		end_fails;		/* fail, whatever on_error says */
 	bool		last_resolved;	/* ends with a resolved of its last row */
+	bool		last_taken;		/* which its sink has, but may still lose */
 	bool		expired;		/* cancel: gc_protect_expires_after */
 	bool		warned_of_wal;	/* it holds back much */
 	bool		finished;		/* it came to its end as it was asked to */

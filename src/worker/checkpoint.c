@@ -200,7 +200,7 @@ plan_end(CdcFeed *feed, Due *due)
 static bool
 plan_last_resolved(CdcFeed *feed, Due *due)
 {
-	if (feed->resolved_pending || feed->sink == NULL)
+	if (feed->resolved_pending || feed->last_taken || feed->sink == NULL)
 		return false;
 	memset(due, 0, sizeof(Due));
 	due->feed = feed;

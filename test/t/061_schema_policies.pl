@@ -172,6 +172,15 @@ after('ALTER TABLE cc ADD COLUMN n int', '1: id=1 n=null', 'column_changes: a nu
 after('ALTER TABLE cc RENAME COLUMN n TO m', '', 'column_changes: another name is none');
 end_feed();
 
+# The first row that the feed sees stands behind an ALTER TABLE of its own
+# transaction: in another file than the rows of the scan all the same.
+new_feed('onetxn', '', q{CREATE TABLE onetxn (id int PRIMARY KEY); INSERT INTO onetxn VALUES (1)});
+after('BEGIN; ALTER TABLE onetxn ADD COLUMN n int; INSERT INTO onetxn VALUES (2, 3); COMMIT', '2: id=2 n=3', 'added and written at once');
+my %columns;
+$columns{ $_->{file} }{ join ' ', sort keys %{ $_->{after} } } = 1 for rows_of(file_messages($dir));
+is(join('; ', sort map { join ', ', keys %$_ } values %columns), 'id; id n', 'a file holds rows of one set of columns');
+end_feed();
+
 # ---- nobackfill, ignore ----
 for my $policy ('nobackfill', 'IGNORE')
 {
@@ -237,17 +246,17 @@ run('ALTER SYSTEM RESET cdc_sink.history_retention');
 run('SELECT pg_reload_conf()');
 
 # ---- in the transaction that creates the feed ----
-run(q{CREATE TABLE own (id int PRIMARY KEY); INSERT INTO own VALUES (1)});
+run(q{CREATE TABLE behind (id int PRIMARY KEY); INSERT INTO behind VALUES (1)});
 ($dir, my $own_uri) = file_dir($node);
 ($job) = run(qq{
 	BEGIN;
 	SELECT 'job ' || changefeed_create('{own}', '$own_uri', '{"updated": true}');
-	ALTER TABLE own ADD COLUMN n int DEFAULT 1;
+	ALTER TABLE behind ADD COLUMN n int DEFAULT 1;
 	COMMIT}) =~ /job (\d+)/;
 $told = 0;
 wait_feed($node, $job);
 is(shown(new_rows()), '1: id=1 n=1', 'changed behind its creation: as it was at the commit');
-after('ANALYZE own; INSERT INTO own VALUES (2)', '2: id=2 n=1', 'and no change later');
+after('ANALYZE own; INSERT INTO behind VALUES (2)', '2: id=2 n=1', 'and no change later');
 end_feed();
 
 # ---- labels and attributes ----
