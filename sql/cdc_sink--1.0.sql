@@ -44,7 +44,10 @@ CREATE TABLE cdc_sink.saved (
 	owner text NOT NULL,
 	statement text NOT NULL,		-- full names, secrets redacted
 	created timestamptz NOT NULL DEFAULT clock_timestamp(),
-	system_id bigint NOT NULL		-- of the cluster that wrote it
+	system_id bigint NOT NULL,		-- of the cluster that wrote it
+	-- by pg_upgrade: how far it had come there
+	high_water_wall bigint NOT NULL DEFAULT 0,
+	high_water_logical bigint NOT NULL DEFAULT 0
 );
 SELECT pg_catalog.pg_extension_config_dump('cdc_sink.saved', '');
 SELECT pg_catalog.pg_extension_config_dump('cdc_sink.job_id_seq', '');
@@ -353,10 +356,20 @@ FROM cdc_sink.job j
 	CROSS JOIN cdc_sink.lane_stats() l
 WHERE pg_has_role(j.owner, 'USAGE') OR pg_has_role('pg_monitor', 'USAGE')
 UNION ALL
--- restored from a dump
+-- restored from a dump, or brought here by pg_upgrade
 SELECT s.job_id, s.statement, s.owner, 'paused',
-	'paused: restored from a dump, RESUME JOB creates it anew from now on',
-	s.created, NULL, NULL, NULL, NULL, NULL, '', '', NULL, NULL, 'json',
+	'paused: restored from a dump or by pg_upgrade, RESUME JOB creates it anew from now on',
+	s.created, NULL, NULL, NULL,
+	CASE
+		WHEN s.high_water_wall = 0 THEN NULL
+		WHEN s.high_water_logical = 0 THEN s.high_water_wall::numeric
+		ELSE (s.high_water_wall::text || '.' ||
+			lpad(s.high_water_logical::text, 10, '0'))::numeric
+	END,
+	CASE WHEN s.high_water_wall <> 0
+		THEN timestamptz 'epoch' +
+			(s.high_water_wall / 1000)::float8 * interval '1 microsecond'
+	END, '', '', NULL, NULL, 'json',
 	NULL, NULL, 0, NULL, NULL, NULL
 FROM cdc_sink.saved s
 WHERE NOT EXISTS (SELECT FROM cdc_sink.job j WHERE j.job_id = s.job_id)

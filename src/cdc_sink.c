@@ -26,7 +26,14 @@ _PG_init(void)
 	if (process_shared_preload_libraries_in_progress)
 	{
 		cdc_shmem_init();
-		cdc_launcher_register();
+
+		/*
+		 * Under pg_upgrade nothing may write: neither to the old cluster,
+		 * whose rows are copied with the transaction ids that it had, nor to
+		 * a new one that is still being filled.
+		 */
+		if (!IsBinaryUpgrade)
+			cdc_launcher_register();
 		cdc_hooks_init();
 	}
 }

@@ -80,6 +80,7 @@ cdc_history_highest(void)
 	int			nest = cdc_rows_begin();
 
 	if (cdc_rows_run("SELECT hlc_wall, hlc_logical FROM cdc_sink.checkpoint"
+					 " UNION ALL SELECT high_water_wall, high_water_logical FROM cdc_sink.saved"
 					 " ORDER BY 1 DESC, 2 DESC LIMIT 1",
 					 0, NULL, NULL, NULL, SPI_OK_SELECT) > 0)
 	{

@@ -133,6 +133,13 @@ cdc_saved_strand(int64 job_id)
 							2, types, values, NULL, SPI_OK_SELECT) > 0;
 	if (stranded)
 	{
+		/* neither a job nor the clock may fall behind what was sent */
+		cdc_rows_run_for(job_id, "UPDATE cdc_sink.saved s SET"
+						 " (high_water_wall, high_water_logical) ="
+						 " (SELECT x.w, x.l FROM (VALUES (c.high_water_wall, c.high_water_logical),"
+						 " (c.hlc_wall, c.hlc_logical)) x (w, l) ORDER BY x.w DESC, x.l DESC LIMIT 1)"
+						 " FROM cdc_sink.checkpoint c"
+						 " WHERE s.job_id = $1 AND c.job_id = $1", SPI_OK_UPDATE);
 		cdc_rows_run_for(job_id, "DELETE FROM cdc_sink.job WHERE job_id = $1", SPI_OK_DELETE);
 		cdc_rows_run_for(job_id, "DELETE FROM cdc_sink.checkpoint WHERE job_id = $1", SPI_OK_DELETE);
 		cdc_rows_run_for(job_id, "DELETE FROM cdc_sink.definition WHERE job_id = $1", SPI_OK_DELETE);

@@ -11,6 +11,7 @@
  */
 #include "postgres.h"
 
+#include "miscadmin.h"
 #include "replication/logical.h"
 #include "wal/plugin.h"
 
@@ -28,7 +29,8 @@ static void
 plugin_startup(LogicalDecodingContext *ctx, OutputPluginOptions *opt,
 			   bool is_init)
 {
-	if (!permitted)
+	/* pg_upgrade makes the old cluster's slots anew, and reads nothing */
+	if (!permitted && !(IsBinaryUpgrade && is_init))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("output plugin \"cdc_sink\" can only be used by changefeeds"),

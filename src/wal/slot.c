@@ -73,6 +73,24 @@ cdc_slot_state(Oid dboid)
 	return state;
 }
 
+XLogRecPtr
+cdc_slot_confirmed(void)
+{
+	XLogRecPtr	lsn = InvalidXLogRecPtr;
+	ReplicationSlot *slot;
+
+	LWLockAcquire(ReplicationSlotControlLock, LW_SHARED);
+	slot = find_slot(MyDatabaseId);
+	if (slot != NULL)
+	{
+		SpinLockAcquire(&slot->mutex);
+		lsn = slot->data.confirmed_flush;
+		SpinLockRelease(&slot->mutex);
+	}
+	LWLockRelease(ReplicationSlotControlLock);
+	return lsn;
+}
+
 List *
 cdc_slot_databases(void)
 {

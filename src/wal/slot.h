@@ -8,6 +8,8 @@
 
 #include "postgres.h"
 
+#include "access/xlogdefs.h"
+
 #define CDC_PLUGIN_NAME		"cdc_sink"
 
 typedef enum CdcSlotState
@@ -22,6 +24,12 @@ extern const char *cdc_slot_name(Oid dboid);
 
 /* Looks at the slot array in shared memory; takes no lock on the slot. */
 extern CdcSlotState cdc_slot_state(Oid dboid);
+
+/*
+ * Up to where the slot of the current database is confirmed: what lies before
+ * is not decoded any more.  Invalid: there is no slot.
+ */
+extern XLogRecPtr cdc_slot_confirmed(void);
 
 /*
  * Makes the slot of the current database, consistent and persistent.  Waits

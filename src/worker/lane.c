@@ -642,6 +642,7 @@ lane_start(void)
 	CdcSlotState slot = cdc_slot_state(MyDatabaseId);
 	dlist_iter	iter;
 
+	lane.floor = cdc_slot_confirmed();
 	visit_catalog();
 	if (lane.extension_gone || (dlist_is_empty(&lane.feeds) && slot == CDC_SLOT_NONE))
 	{
@@ -657,7 +658,7 @@ lane_start(void)
 			cdc_slot_drop();
 		}
 		else
-			visit_slot_lost("the replication slot of the changefeed no longer exists");
+			visit_slot_lost(CDC_SLOT_GONE);
 		proc_exit(0);
 	}
 

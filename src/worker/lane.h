@@ -30,6 +30,7 @@ typedef struct CdcLane
 	bool		in_callback;	/* a transaction is being decoded */
 	bool		extension_gone; /* last visit found no extension */
 	bool		passing;		/* some feed passes over transactions */
+	XLogRecPtr	floor;			/* nothing before it is decoded */
 
 	WaitEventSet *wait_set;
 
@@ -136,6 +137,8 @@ extern void stream_lose_row(CdcFeed *feed, const CdcTopic *topic,
 extern void stream_store_dead_letters(void);
 
 /* visit.c: jobs, between two drains. */
+#define CDC_SLOT_GONE	"the replication slot of the changefeed no longer exists"
+
 extern void catalog_enter(void);
 extern void catalog_leave(void);
 extern bool visit_is_due(TimestampTz now);

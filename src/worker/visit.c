@@ -515,6 +515,14 @@ begin_unseen(CdcFeed *feed)
 		cursor_place(feed);
 		return;
 	}
+	if (feed->durable.scan_done && feed->def->version == 1)
+	{
+		/* without a scan it was created behind the slot's start: another's */
+		cdc_feed_end(feed, CDC_SLOT_GONE);
+		feed->mode = CDC_FEED_ENDING;
+		feed->end_fails = true;
+		return;
+	}
 	feed->start_lsn = cdc_decoder_position();
 	feed->start_hlc.wall = cdc_hlc_wall(GetCurrentTimestamp());
 	feed->start_hlc.logical = 0;
@@ -606,6 +614,43 @@ take_secrets(CdcFeed *feed, CdcJob *job)
 	MemoryContextSwitchTo(old);
 }
 
+/* A job whose tables came here from another cluster, without their WAL. */
+static bool
+strand_job(const CdcJob *job)
+{
+	if (!cdc_saved_strand(job->job_id))
+		return false;
+	ereport(LOG,
+			(errmsg("changefeed " INT64_FORMAT " comes from another cluster and waits to be resumed",
+					job->job_id),
+			 errdetail("What was written after %s is not sent, except by its initial scan.",
+					   job->checkpoint.high_water.wall == 0 ? "its creation" :
+					   timestamptz_to_str(cdc_hlc_timestamptz(job->checkpoint.high_water)))));
+	return true;
+}
+
+/*
+ * Looks at a job that this process sees for the first time.  No feed stands
+ * before the slot: one that does has another slot's position, and what lies
+ * between is gone.
+ */
+static bool
+has_lost_its_place(const CdcJob *job)
+{
+	CdcJobStatus status;
+
+	if (job->checkpoint.resume_lsn >= lane.floor &&
+		job->checkpoint.resume_lsn != InvalidXLogRecPtr)
+		return false;
+	if (strand_job(job))
+		return true;
+	if (job->checkpoint.resume_lsn == InvalidXLogRecPtr)
+		return false;
+	if (!cdc_job_apply(job->job_id, CDC_EV_ERROR_FAIL, CDC_SLOT_GONE, &status))
+		lane.want_visit = true; /* somebody holds its row: again later */
+	return true;
+}
+
 static void
 visit_job(CdcJob *job)
 {
@@ -615,6 +660,8 @@ visit_job(CdcJob *job)
 
 	if (feed == NULL)
 	{
+		if (has_lost_its_place(job))
+			return;
 		feed = cdc_feed_try_create(job->definition, error, sizeof(error));
 		if (feed == NULL)
 		{
@@ -743,11 +790,7 @@ visit_slot_lost(const char *why)
 
 		if (job->checkpoint.resume_lsn == InvalidXLogRecPtr)
 			pending = true;
-		else if (cdc_saved_strand(job->job_id))
-			ereport(LOG,
-					(errmsg("changefeed " INT64_FORMAT " comes from another cluster and waits to be resumed",
-							job->job_id)));
-		else if (!cdc_job_apply(job->job_id, CDC_EV_ERROR_FAIL, why, &status))
+		else if (!strand_job(job) && !cdc_job_apply(job->job_id, CDC_EV_ERROR_FAIL, why, &status))
 			again = true;		/* somebody holds its row */
 	}
 	catalog_leave();
