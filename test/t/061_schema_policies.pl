@@ -246,17 +246,17 @@ run('ALTER SYSTEM RESET cdc_sink.history_retention');
 run('SELECT pg_reload_conf()');
 
 # ---- in the transaction that creates the feed ----
-run(q{CREATE TABLE behind (id int PRIMARY KEY); INSERT INTO behind VALUES (1)});
+run(q{CREATE TABLE own (id int PRIMARY KEY); INSERT INTO own VALUES (1)});
 ($dir, my $own_uri) = file_dir($node);
 ($job) = run(qq{
 	BEGIN;
 	SELECT 'job ' || changefeed_create('{own}', '$own_uri', '{"updated": true}');
-	ALTER TABLE behind ADD COLUMN n int DEFAULT 1;
+	ALTER TABLE own ADD COLUMN n int DEFAULT 1;
 	COMMIT}) =~ /job (\d+)/;
 $told = 0;
 wait_feed($node, $job);
 is(shown(new_rows()), '1: id=1 n=1', 'changed behind its creation: as it was at the commit');
-after('ANALYZE own; INSERT INTO behind VALUES (2)', '2: id=2 n=1', 'and no change later');
+after('ANALYZE own; INSERT INTO own VALUES (2)', '2: id=2 n=1', 'and no change later');
 end_feed();
 
 # ---- labels and attributes ----
