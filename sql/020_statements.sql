@@ -45,6 +45,8 @@ SELECT changefeed_sql($$CREATE CHANGEFEED FOR foo INTO E'\uD800'$$);
 SELECT changefeed_sql('CREATE CHANGEFEED AS SELECT * FROM foo');
 SELECT changefeed_sql('CREATE CHANGEFEED INTO ''null://'' WITH updated AS SELECT * FROM foo');
 SELECT changefeed_sql('CREATE CHANGEFEED FOR DATABASE d INTO ''null://''');
+SELECT changefeed_sql('CREATE CHANGEFEED FOR *, foo INTO ''null://''');
+SELECT changefeed_sql('CREATE CHANGEFEED FOR TABLE "Db".public.* INTO ''null://''');
 SELECT changefeed_sql('CREATE CHANGEFEED FOR TABLE foo FAMILY f INTO ''null://''');
 SELECT changefeed_sql('CREATE SCHEDULE s FOR CHANGEFEED foo');
 SELECT changefeed_sql('ALTER CHANGEFEED 1 ADD foo');

@@ -17,6 +17,9 @@ SELECT pg_temp.try('updatd');
 SELECT pg_temp.try('"Updated"');
 SELECT pg_temp.try('sink = ''null://''');
 SELECT pg_temp.try('updated, resolved, updated');
+\set VERBOSITY sqlstate
+SELECT pg_temp.try('updated, updated');
+\set VERBOSITY default
 SELECT pg_temp.try('split_column_families');
 
 -- values
@@ -42,6 +45,8 @@ SELECT pg_temp.try('kafka_sink_config = ''[1]''');
 SELECT pg_temp.try('initial_scan, no_initial_scan');
 SELECT pg_temp.try('no_initial_scan, initial_scan');
 SELECT pg_temp.try('initial_scan_only, no_initial_scan');
+SELECT pg_temp.try('no_initial_scan, initial_scan = ONLY');
+SELECT pg_temp.try('initial_scan = ''only'', initial_scan_only');
 SELECT pg_temp.try('resolved, initial_scan = ''only''');
 SELECT pg_temp.try('end_time = ''1'', initial_scan = ''only''');
 SELECT pg_temp.try('initial_scan_only, updated');

@@ -29,6 +29,8 @@ SELECT changefeed_create('{foo}', 'file://host/dir');
 SELECT changefeed_create('{foo}', 'file:///tmp/../etc');
 SELECT changefeed_create('{foo}', 'nodelocal:///dir');
 SELECT changefeed_create('{foo}', 'nodelocal://2/dir');
+SELECT changefeed_create('{foo}', 'experimental-nodelocal://2/dir');
+SELECT changefeed_create('{foo}', 'experimental-nodelocal://self/dir', '{"diff": true}');
 SELECT changefeed_create('{foo}', 'nodelocal://self/dir?nope=1');
 SELECT changefeed_create('{foo}', 'nodelocal://self/dir?file_size=much');
 SELECT changefeed_create('{foo}', 'nodelocal://self/dir?partition_format=weekly');

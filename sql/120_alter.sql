@@ -68,6 +68,8 @@ SELECT sql(:'job', 'DROP b');
 SELECT sql(:'job', 'DROP nosuch');
 SELECT sql(:'job', 'DROP a');
 SELECT sql(:'job', 'DROP a, a');
+SELECT sql(:'job', 'DROP elsewhere.alt.a');
+SELECT sql(:'job', 'SET updated, updated');
 -- options
 -- the hint lists the options there are
 \set VERBOSITY terse

@@ -300,10 +300,8 @@ SELECT * FROM (SELECT j.job_id,
 	j.started,
 	j.finished,
 	greatest(j.modified, c.updated_at) AS modified,
-	CASE
-		WHEN c.high_water_wall = 0 THEN NULL
-		WHEN c.high_water_logical = 0 THEN c.high_water_wall::numeric
-		ELSE (c.high_water_wall::text || '.' ||
+	CASE WHEN c.high_water_wall <> 0
+		THEN (c.high_water_wall::text || '.' ||
 			lpad(c.high_water_logical::text, 10, '0'))::numeric
 	END AS high_water_timestamp,
 	CASE WHEN c.high_water_wall <> 0

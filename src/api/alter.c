@@ -231,8 +231,7 @@ drop_targets(Alter *alter, List *names)
 		Oid			relid;
 		int			found;
 
-		relid = RangeVarGetRelid(makeRangeVar(name->schema, name->name, -1),
-								 NoLock, true);
+		relid = cdc_target_find(name, NoLock, NULL, NULL);
 		found = OidIsValid(relid) ? cdc_definition_find(def, relid) :
 			find_by_former_name(def, name);
 		if (found < 0)
@@ -309,6 +308,10 @@ set_options(Alter *alter, List *pairs)
 	{
 		CdcOptionPair *pair = lfirst(lc);
 
+		if (cdc_pairs_find(pairs, pair->name) != pair)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("option \"%s\" is given more than once", pair->name)));
 		if (strcmp(pair->name, "sink") == 0)
 		{
 			set_sink(alter, pair->value);

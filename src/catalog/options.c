@@ -77,17 +77,15 @@ initial_scan(List *pairs)
 			continue;
 		if (first != NULL)
 			FAIL(errmsg("cannot specify both %s and %s", first, spellings[i]));
-		first = spellings[i];
+		value = given(pairs, spellings[i]);
+		first = strcmp(value, "only") == 0 ? "initial_scan='only'" : spellings[i];
 	}
 	if (first == NULL && given(pairs, "cursor") != NULL)
 		return CDC_SCAN_NO;
-	if (first == NULL || strcmp(first, "initial_scan") == 0)
-	{
-		value = given(pairs, "initial_scan");
-		if (value != NULL && strcmp(value, "only") == 0)
-			return CDC_SCAN_ONLY;
-		return value != NULL && strcmp(value, "no") == 0 ? CDC_SCAN_NO : CDC_SCAN_YES;
-	}
+	if (first == NULL)
+		return CDC_SCAN_YES;
+	if (strcmp(first, "initial_scan") == 0)
+		return strcmp(given(pairs, first), "no") == 0 ? CDC_SCAN_NO : CDC_SCAN_YES;
 	return strcmp(first, "no_initial_scan") == 0 ? CDC_SCAN_NO : CDC_SCAN_ONLY;
 }
 
@@ -415,7 +413,7 @@ cdc_options_parse(List *pairs)
 			cdc_option_unknown(pair->name);
 		if (given(options->pairs, pair->name) != NULL)
 			ereport(ERROR,
-					(errcode(ERRCODE_SYNTAX_ERROR),
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("option \"%s\" is given more than once", pair->name)));
 		if (spec->state == CDC_OPT_NOT_APPLICABLE)
 			ereport(ERROR,

@@ -376,25 +376,45 @@ check_table(Relation rel)
 				 errhint("Name those tables as well.")));
 }
 
+Oid
+cdc_target_find(const CdcTargetName *name, LOCKMODE lockmode,
+				RangeVarGetRelidCallback callback, void *arg)
+{
+	if (name->database != NULL &&
+		strcmp(name->database, get_database_name(MyDatabaseId)) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("cross-database references are not implemented: %s",
+						cdc_target_text(name)),
+				 errhint("Create the changefeed in the database of its tables.")));
+	return RangeVarGetRelidExtended(makeRangeVar(name->schema, name->name, -1),
+									lockmode, RVR_MISSING_OK, callback, arg);
+}
+
+static void
+refuse_missing(const CdcTargetName *name)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_TABLE),
+			 errmsg("failed to resolve targets in the CHANGEFEED stmt: table \"%s%s%s\" does not exist",
+					name->schema ? name->schema : "", name->schema ? "." : "",
+					name->name),
+			 name->schema != NULL ? 0 :
+			 errhint("Name its schema if that is not in the search_path.")));
+}
+
 static void
 resolve_one(const CdcTargetName *name, Oid role, CdcTarget *target)
 {
 	char	   *dbname = get_database_name(MyDatabaseId);
-	RangeVar   *rv = makeRangeVar(name->schema, name->name, -1);
 	LookupArg	arg;
 	Relation	rel;
 
 	arg.text = cdc_target_text(name);
 	arg.role = role;
-	if (name->database != NULL && strcmp(name->database, dbname) != 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("cross-database references are not implemented: %s",
-						arg.text),
-				 errhint("Create the changefeed in the database of its tables.")));
-
-	target->relid = RangeVarGetRelidExtended(rv, AccessShareLock, 0,
-											 lookup_callback, &arg);
+	target->relid = cdc_target_find(name, AccessShareLock, lookup_callback, &arg);
+	if (!OidIsValid(target->relid))
+		refuse_missing(name);
 	rel = relation_open(target->relid, NoLock);
 	check_table(rel);
 	target->name = psprintf("%s.%s.%s", dbname,
@@ -465,8 +485,9 @@ resolve_rule(const CdcTargetName *name)
 						 errhint("A changefeed sends all of them.")));
 			return psprintf("publication %u", oid);
 		case CDC_TARGET_EXCEPT:
-			oid = RangeVarGetRelid(makeRangeVar(name->schema, name->name, -1),
-								   NoLock, false);
+			oid = cdc_target_find(name, NoLock, NULL, NULL);
+			if (!OidIsValid(oid))
+				refuse_missing(name);
 			if (get_rel_relispartition(oid))
 				ereport(ERROR,
 						(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),

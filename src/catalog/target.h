@@ -9,9 +9,18 @@
 #include "postgres.h"
 
 #include "catalog/job.h"
-#include "catalog/options.h"
+#include "catalog/namespace.h"
 #include "catalog/options.h"
 #include "nodes/pg_list.h"
+#include "parser/statement.h"
+
+/*
+ * The table that a name means, locked in that mode, or InvalidOid; raises if
+ * it names another database.  The callback is that of
+ * RangeVarGetRelidExtended, or NULL.  Runs: backend.
+ */
+extern Oid	cdc_target_find(const CdcTargetName *name, LOCKMODE lockmode,
+							RangeVarGetRelidCallback callback, void *arg);
 
 /*
  * Resolves names (a list of CdcTargetName) and validates that "role" may

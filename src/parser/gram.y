@@ -42,6 +42,7 @@ static CdcTargetName *make_rule(CdcTargetKind kind, char *name);
 static List *schema_targets(List *targets);
 static List *except_targets(List *targets);
 static CdcOptionPair *make_option(char *name, char *value);
+static void refuse_pattern(List *parts);
 static int64 job_id_value(CdcParseState *state, const char *digits,
 						  int location);
 %}
@@ -117,12 +118,6 @@ stmt:
 			$$ = make_job(CDC_STMT_ALTER, $3);
 			$$->actions = $4;
 		}
-	| ALTER CHANGEFEED '-' job_id alter_actions
-		{
-			/* no syntax error in CockroachDB, there just is no such job */
-			$$ = make_job(CDC_STMT_ALTER, -$4);
-			$$->actions = $5;
-		}
 	| PAUSE JOB job_id opt_reason
 		{
 			$$ = make_job(CDC_STMT_PAUSE, $3);
@@ -176,7 +171,7 @@ unsupported:
 		{
 			cdc_parser_not_supported(STATE(), @4,
 									 "a changefeed for a whole database",
-									 "Name the tables: CREATE CHANGEFEED FOR TABLE a, TABLE b ...");
+									 "Use CREATE CHANGEFEED FOR ALL TABLES, or name the tables.");
 		}
 	| CREATE SCHEDULE
 		{ cdc_parser_not_supported(STATE(), @1, "CREATE SCHEDULE", NULL); }
@@ -266,6 +261,10 @@ table_target:
 						 cdc_parser_errposition(STATE(), @1)));
 			$$->columns = $2;
 		}
+	| '*'
+		{ refuse_pattern(NIL); }
+	| dotted_name '.' '*'
+		{ refuse_pattern($1); }
 	| dotted_name FAMILY
 		{
 			cdc_parser_not_supported(STATE(), @2, "FAMILY",
@@ -357,6 +356,11 @@ opt_reason:
 job_id:
 	INTEGER
 		{ $$ = job_id_value(STATE(), $1, @1); }
+	| '-' INTEGER
+		{
+			/* no syntax error in CockroachDB, there just is no such job */
+			$$ = -job_id_value(STATE(), $2, @2);
+		}
 	;
 
 /* What a table may be called without quotes. */
@@ -483,6 +487,22 @@ make_option(char *name, char *value)
 	pair->name = name;
 	pair->value = value;
 	return pair;
+}
+
+/* db.*, which old versions of CockroachDB name so. */
+static void
+refuse_pattern(List *parts)
+{
+	StringInfoData pattern;
+	ListCell   *lc;
+
+	initStringInfo(&pattern);
+	foreach(lc, parts)
+		appendStringInfo(&pattern, "%s.", quote_identifier(lfirst(lc)));
+	ereport(ERROR,
+			(errcode(ERRCODE_SYNTAX_ERROR),
+			 errmsg("CHANGEFEED cannot target %s*", pattern.data),
+			 errhint("Use TABLES IN SCHEMA name, or ALL TABLES.")));
 }
 
 static int64

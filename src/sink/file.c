@@ -32,7 +32,9 @@ typedef struct FileSink
 } FileSink;
 
 static const char *const options_known[] = {"compression", NULL};
-static const char *const schemes[] = {"file", "nodelocal", NULL};
+static const char *const schemes[] = {
+	"file", "nodelocal", "experimental-nodelocal", NULL
+};
 static const char *const params[] = {CDC_OBJ_PARAM_NAMES, NULL};
 
 static void
@@ -43,6 +45,10 @@ file_check(const CdcUri *uri, const CdcOptions *options)
 	cdc_uri_require_known(uri, uri->scheme, params);
 	cdc_objstore_params(uri, options, &parsed);
 	cdc_file_check_access(cdc_file_dir(uri));
+	if (strcmp(uri->scheme, "experimental-nodelocal") == 0)
+		ereport(NOTICE,
+				(errmsg("scheme %s is the same as nodelocal, which is its name today",
+						uri->scheme)));
 }
 
 static bool

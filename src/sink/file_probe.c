@@ -87,7 +87,7 @@ cdc_file_dir(const CdcUri *uri)
 					 errmsg("path of a %s sink must not contain control characters",
 							uri->scheme)));
 	}
-	if (strcmp(uri->scheme, "nodelocal") == 0)
+	if (strcmp(uri->scheme, "file") != 0)
 	{
 		if (strcmp(uri->hosts, "1") != 0 && strcmp(uri->hosts, "self") != 0)
 			ereport(ERROR,

@@ -95,7 +95,9 @@ store_check(const CdcUri *uri, const CdcOptions *options)
 	if (old > 0 || web[0] != '\0')
 		ereport(NOTICE,
 				(errmsg("scheme %s is the same as %s%s, which is its name today",
-						uri->scheme, web, uri->scheme + old)));
+						uri->scheme, web, uri->scheme + old),
+				 web[0] == '\0' ? 0 :
+				 errhint("It writes files. Use webhook-https:// for a webhook.")));
 }
 
 static bool
