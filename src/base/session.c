@@ -24,7 +24,6 @@ cdc_session_pin_settings(void)
 		{"search_path", "pg_catalog"},
 		{"lc_monetary", "C"},
 		{"row_security", "off"},
-		{"temp_file_limit", "-1"},
 		{"statement_timeout", "0"},
 		{"lock_timeout", "0"},
 		{"idle_in_transaction_session_timeout", "0"},

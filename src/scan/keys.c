@@ -2,29 +2,43 @@
  * keys.c
  *		Exact set of keys that were emitted while a scan runs.
  *
- * A hash alone is not enough, since a false hit would lose a row.  Memory
- * holds a few dozen bytes for each key: its 64-bit hash and where its bytes
- * stand in a temporary file; keys with equal hashes are chained through the
- * file.  A hit is confirmed by comparing the bytes.
+ * A hash alone is not enough, since a false hit would lose a row.  The keys
+ * themselves stand in a temporary file, an index (keyindex.h) has for each
+ * 64-bit hash where; keys with equal hashes are chained through the file.  A
+ * hit is confirmed by comparing the bytes.  What the index has no memory for
+ * goes to a second file.
  *
- * Runs: lane worker, decoding callbacks and main loop.  The file belongs to
- * no transaction and goes away with the process.
+ * temp_file_limit is answered by cdc_keys_trouble(): it ends one feed, not
+ * the lane.  Any other error of a file is raised.
+ *
+ * Runs: lane worker, decoding callbacks and main loop.  The files belong to
+ * no transaction and no resource owner; they go away with the set, with the
+ * process, or when the server starts.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
+#include "base/guc.h"
 #include "common/hashfn.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "scan/keyindex.h"
 #include "scan/keys.h"
-#include "storage/buffile.h"
-#include "utils/hsearch.h"
+#include "storage/fd.h"
 #include "utils/memutils.h"
-#include "utils/resowner.h"
 
-typedef struct KeyEntry
-{
-	uint64		hash;			/* hash key */
-	int64		pos;			/* newest record with this hash */
-} KeyEntry;
+/* The newest records, which are not in the file yet; none is split. */
+#define TAIL_SIZE	8192
+
+/* Read at once: most keys end within it. */
+#define PEEK_SIZE	512
+
+/*
+ * The indexes of a lane take half as much again as its queues may, and no
+ * more than this: when they have no more room all is written at once, which
+ * must not keep the lane from its feeds.
+ */
+#define MAX_INDEX	((size_t) 128 * 1024 * 1024)
 
 typedef struct KeyRecord
 {
@@ -37,16 +51,16 @@ typedef struct KeyRecord
 struct CdcKeySet
 {
 	MemoryContext cxt;
-	HTAB	   *entries;
-	BufFile    *file;
-	int64		end;			/* next free byte of the file */
-	bool		at_end;			/* file is positioned there */
+	CdcKeyIndex *index;
+	File		pages;			/* of the index, 0: none are out */
+	File		file;			/* of records, 0: all are in the tail */
+	int64		written;		/* of records, bytes in the file */
+	size_t		tail_len;
 	char	   *scratch;
 	size_t		scratch_size;
+	char		trouble[160];	/* empty: none */
+	char		tail[TAIL_SIZE];
 };
-
-/* BufFile counts in segments of 1 GB. */
-#define SEGMENT_SIZE	((int64) 0x40000000)
 
 static uint64
 hash_key(int target, const char *key, size_t len)
@@ -56,22 +70,57 @@ hash_key(int target, const char *key, size_t len)
 }
 
 static void
-seek(CdcKeySet *set, int64 pos)
+out_of_memory(void)
 {
-	if (BufFileSeek(set->file, (int) (pos / SEGMENT_SIZE),
-					(off_t) (pos % SEGMENT_SIZE), SEEK_SET) != 0)
-		ereport(ERROR,
-				(errcode_for_file_access(),
-				 errmsg("could not seek in temporary file of a changefeed's scan: %m")));
+	ereport(ERROR,
+			(errcode(ERRCODE_OUT_OF_MEMORY),
+			 errmsg("out of memory"),
+			 errdetail("Failed while recording the keys that change during a scan.")));
 }
 
 static void
-read_exact(CdcKeySet *set, void *dst, size_t len)
+write_exact(File *file, int64 pos, const char *data, size_t len)
 {
-	if (BufFileRead(set->file, dst, len) != len)
+	if (*file == 0)
+		*file = OpenTemporaryFile(true);
+	if (FileWrite(*file, unconstify(char *, data), (int) len, (off_t) pos,
+				  PG_WAIT_EXTENSION) != (int) len)
+		ereport(ERROR,
+				(errcode_for_file_access(),
+				 errmsg("could not write to temporary file of a changefeed's scan: %m")));
+}
+
+static void
+read_exact(File file, int64 pos, char *data, size_t len)
+{
+	int			got = (int) FileRead(file, data, (int) len, (off_t) pos,
+									 PG_WAIT_EXTENSION);
+
+	if (got < 0)
 		ereport(ERROR,
 				(errcode_for_file_access(),
 				 errmsg("could not read from temporary file of a changefeed's scan: %m")));
+	if (got != (int) len)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("could not read from temporary file of a changefeed's scan: read only %d of %zu bytes",
+						got, len)));
+}
+
+static void
+read_page(void *arg, uint32 page, void *data)
+{
+	CdcKeySet  *set = arg;
+
+	read_exact(set->pages, (int64) page * CDC_KEYINDEX_PAGE, data, CDC_KEYINDEX_PAGE);
+}
+
+static void
+write_page(void *arg, uint32 page, const void *data)
+{
+	CdcKeySet  *set = arg;
+
+	write_exact(&set->pages, (int64) page * CDC_KEYINDEX_PAGE, data, CDC_KEYINDEX_PAGE);
 }
 
 CdcKeySet *
@@ -80,33 +129,51 @@ cdc_keys_create(void)
 	MemoryContext cxt = AllocSetContextCreate(TopMemoryContext,
 											  "cdc_sink scan keys",
 											  ALLOCSET_DEFAULT_SIZES);
-	MemoryContext old = MemoryContextSwitchTo(cxt);
-	ResourceOwner owner = CurrentResourceOwner;
-	CdcKeySet  *set = palloc0(sizeof(CdcKeySet));
-	HASHCTL		ctl;
+	CdcKeySet  *set = MemoryContextAllocZero(cxt, sizeof(CdcKeySet));
+	CdcKeyIndexIo io = {read_page, write_page, set};
 
 	set->cxt = cxt;
-	memset(&ctl, 0, sizeof(ctl));
-	ctl.keysize = sizeof(uint64);
-	ctl.entrysize = sizeof(KeyEntry);
-	ctl.hcxt = cxt;
-	set->entries = hash_create("cdc_sink scan keys", 1024, &ctl,
-							   HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-
-	/* It outlives the transaction that may be in progress. */
-	CurrentResourceOwner = NULL;
-	set->file = BufFileCreateTemp(true);
-	CurrentResourceOwner = owner;
-	set->at_end = true;
-	MemoryContextSwitchTo(old);
+	set->index = cdc_keyindex_create(&io);
+	if (set->index == NULL)
+	{
+		MemoryContextDelete(cxt);
+		out_of_memory();
+	}
 	return set;
 }
 
 void
 cdc_keys_free(CdcKeySet *set)
 {
-	BufFileClose(set->file);
+	if (set->pages != 0)
+		FileClose(set->pages);
+	if (set->file != 0)
+		FileClose(set->file);
+	cdc_keyindex_free(set->index);
 	MemoryContextDelete(set->cxt);
+}
+
+const char *
+cdc_keys_trouble(const CdcKeySet *set)
+{
+	return set->trouble[0] == '\0' ? NULL : set->trouble;
+}
+
+/*
+ * The record at pos, with its key's bytes behind it if that can be had at
+ * once; else they are still to be read.
+ */
+static const char *
+peek(CdcKeySet *set, int64 pos, size_t *len, char *buffer)
+{
+	if (pos >= set->written)
+	{
+		*len = set->tail_len - (size_t) (pos - set->written);
+		return set->tail + (pos - set->written);
+	}
+	*len = (size_t) Min(set->written - pos, PEEK_SIZE);
+	read_exact(set->file, pos, buffer, *len);
+	return buffer;
 }
 
 static bool
@@ -114,22 +181,29 @@ find_in_chain(CdcKeySet *set, int64 pos, int target, const char *key, size_t len
 {
 	while (pos >= 0)
 	{
+		char		buffer[PEEK_SIZE];
 		KeyRecord	rec;
+		size_t		there;
+		const char *bytes = peek(set, pos, &there, buffer);
 
-		seek(set, pos);
-		set->at_end = false;
-		read_exact(set, &rec, sizeof(rec));
+		memcpy(&rec, bytes, sizeof(rec));
+		bytes += sizeof(rec);
 		if (rec.target == target && rec.len == len)
 		{
-			if (set->scratch_size < len)
+			if (there < sizeof(rec) + len)
 			{
-				set->scratch_size = Max(len, 256);
-				if (set->scratch)
-					pfree(set->scratch);
-				set->scratch = MemoryContextAlloc(set->cxt, set->scratch_size);
+				if (set->scratch_size < len)
+				{
+					if (set->scratch)
+						pfree(set->scratch);
+					set->scratch = NULL;
+					set->scratch = MemoryContextAllocHuge(set->cxt, len);
+					set->scratch_size = len;
+				}
+				read_exact(set->file, pos + sizeof(rec), set->scratch, len);
+				bytes = set->scratch;
 			}
-			read_exact(set, set->scratch, len);
-			if (memcmp(set->scratch, key, len) == 0)
+			if (memcmp(bytes, key, len) == 0)
 				return true;
 		}
 		pos = rec.previous;
@@ -137,46 +211,107 @@ find_in_chain(CdcKeySet *set, int64 pos, int target, const char *key, size_t len
 	return false;
 }
 
-bool
-cdc_keys_contain(CdcKeySet *set, int target, const char *key, size_t len)
+static bool
+look_up(CdcKeySet *set, uint64 hash, int target, const char *key, size_t len,
+		int64 *newest)
+{
+	bool		ok;
+
+	*newest = cdc_keyindex_get(set->index, hash, &ok);
+	if (!ok)
+		out_of_memory();
+	return find_in_chain(set, *newest, target, key, len);
+}
+
+static bool
+add(CdcKeySet *set, int target, const char *key, size_t len)
 {
 	uint64		hash = hash_key(target, key, len);
-	KeyEntry   *entry = hash_search(set->entries, &hash, HASH_FIND, NULL);
+	size_t		size = sizeof(KeyRecord) + len;
+	KeyRecord	rec;
+	int64		pos;
 
-	return entry != NULL && find_in_chain(set, entry->pos, target, key, len);
+	if (look_up(set, hash, target, key, len, &rec.previous))
+		return false;
+	rec.target = target;
+	rec.len = (uint32) len;
+	if (set->tail_len + size > TAIL_SIZE && set->tail_len > 0)
+	{
+		write_exact(&set->file, set->written, set->tail, set->tail_len);
+		set->written += set->tail_len;
+		set->tail_len = 0;
+	}
+	pos = set->written + set->tail_len;
+	if (size <= TAIL_SIZE)
+	{
+		memcpy(set->tail + set->tail_len, &rec, sizeof(rec));
+		memcpy(set->tail + set->tail_len + sizeof(rec), key, len);
+		set->tail_len += size;
+	}
+	else
+	{
+		write_exact(&set->file, pos, (char *) &rec, sizeof(rec));
+		write_exact(&set->file, pos + sizeof(rec), key, len);
+		set->written += size;
+	}
+	if (!cdc_keyindex_put(set->index, hash, pos))
+		out_of_memory();
+	return true;
+}
+
+/* In PG_CATCH(): the limit on temporary files is trouble of the set. */
+static void
+take_trouble(CdcKeySet *set, MemoryContext cxt)
+{
+	ErrorData  *error;
+
+	MemoryContextSwitchTo(cxt);
+	error = CopyErrorData();
+	if (ProcDiePending || error->sqlerrcode != ERRCODE_CONFIGURATION_LIMIT_EXCEEDED)
+		PG_RE_THROW();
+	FlushErrorState();
+	strlcpy(set->trouble, error->message, sizeof(set->trouble));
+	FreeErrorData(error);
 }
 
 bool
 cdc_keys_add(CdcKeySet *set, int target, const char *key, size_t len)
 {
-	uint64		hash = hash_key(target, key, len);
-	ResourceOwner owner = CurrentResourceOwner;
-	KeyEntry   *entry;
-	KeyRecord	rec;
-	bool		found;
+	MemoryContext cxt = CurrentMemoryContext;
+	volatile bool added = false;
 
-	entry = hash_search(set->entries, &hash, HASH_ENTER, &found);
-	if (found && find_in_chain(set, entry->pos, target, key, len))
+	if (set->trouble[0] != '\0')
 		return false;
-	if (!set->at_end)
-		seek(set, set->end);
-	set->at_end = true;
-	rec.previous = found ? entry->pos : -1;
-	rec.target = target;
-	rec.len = (uint32) len;
-	CurrentResourceOwner = NULL;
-	BufFileWrite(set->file, &rec, sizeof(rec));
-	BufFileWrite(set->file, unconstify(char *, key), len);
-	CurrentResourceOwner = owner;
-	entry->pos = set->end;
-	set->end += sizeof(rec) + len;
-	return true;
+	cdc_keyindex_limit = Min((size_t) cdc_lane_memory * 1024 / 2, MAX_INDEX);
+	PG_TRY();
+	{
+		added = add(set, target, key, len);
+	}
+	PG_CATCH();
+	{
+		take_trouble(set, cxt);
+	}
+	PG_END_TRY();
+	return added;
 }
 
-size_t
-cdc_keys_memory(const CdcKeySet *set)
+bool
+cdc_keys_contain(CdcKeySet *set, int target, const char *key, size_t len)
 {
-	/* element, its header, its share of the directory */
-	return (size_t) hash_get_num_entries(set->entries) *
-		(MAXALIGN(sizeof(KeyEntry)) + MAXALIGN(sizeof(HASHELEMENT)) + sizeof(void *));
+	MemoryContext cxt = CurrentMemoryContext;
+	volatile bool found = true;
+	int64		newest;
+
+	if (set->trouble[0] != '\0')
+		return true;
+	PG_TRY();
+	{
+		found = look_up(set, hash_key(target, key, len), target, key, len, &newest);
+	}
+	PG_CATCH();
+	{
+		take_trouble(set, cxt);
+	}
+	PG_END_TRY();
+	return found;
 }

@@ -12,10 +12,15 @@ typedef struct CdcKeySet CdcKeySet;
 
 extern CdcKeySet *cdc_keys_create(void);
 extern void cdc_keys_free(CdcKeySet *set);
+
 /* False: it was there already. */
 extern bool cdc_keys_add(CdcKeySet *set, int target, const char *key, size_t len);
 extern bool cdc_keys_contain(CdcKeySet *set, int target, const char *key, size_t len);
-/* Memory it takes, about. */
-extern size_t cdc_keys_memory(const CdcKeySet *set);
+
+/*
+ * NULL, or why the set is not complete: it says of every key that it is
+ * there, and its feed must end before more of the scan is handed over.
+ */
+extern const char *cdc_keys_trouble(const CdcKeySet *set);
 
 #endif							/* CDC_KEYS_H */

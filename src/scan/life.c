@@ -15,7 +15,6 @@
 
 #include "access/transam.h"
 #include "access/xact.h"
-#include "base/guc.h"
 #include "scan/scan_int.h"
 #include "storage/procarray.h"
 #include "utils/lsyscache.h"
@@ -345,7 +344,6 @@ int
 cdc_scan_record(CdcFeed *feed, int target, Oid relid, const char *key,
 				size_t len, CdcUnsent **unsent)
 {
-	size_t		memory = 0;
 	int			n = 0;
 
 	for (CdcScan *scan = feed->scan; scan != NULL; scan = scan->next)
@@ -372,9 +370,7 @@ cdc_scan_record(CdcFeed *feed, int target, Oid relid, const char *key,
 				(*unsent)[n++].item = item;
 			}
 		}
-		memory += cdc_keys_memory(scan->keys);
 	}
-	feed->scan->keys_full = memory > (size_t) cdc_lane_memory * 1024;
 	return n;
 }
 
@@ -400,7 +396,6 @@ cdc_scan_forget_keys(CdcFeed *feed)
 {
 	for (CdcScan *scan = feed->scan; scan != NULL; scan = scan->next)
 	{
-		scan->keys_full = false;
 		if (scan->acked || scan->keys == NULL)
 			continue;
 		cdc_keys_free(scan->keys);

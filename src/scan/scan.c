@@ -204,6 +204,22 @@ take_end(CdcFeed *feed)
 			 scan->what, feed->scanned_rows);
 }
 
+/* What may not be sent any more is not known: neither may the rest. */
+static bool
+end_if_keys_are_lost(CdcFeed *feed)
+{
+	CdcScan    *scan = feed->scan;
+	const char *trouble = scan->keys == NULL ? NULL : cdc_keys_trouble(scan->keys);
+
+	if (trouble == NULL)
+		return false;
+	cdc_feed_end(feed, "the keys that were changed during the %s could not be kept: %s",
+				 scan->what, trouble);
+	cdc_scan_drop_worker(scan);
+	scan->read_all = true;
+	return true;
+}
+
 bool
 cdc_scan_pump(CdcFeed *feed, size_t room)
 {
@@ -216,14 +232,8 @@ cdc_scan_pump(CdcFeed *feed, size_t room)
 		take_end(feed);
 		return false;
 	}
-	if (scan->keys_full)
-	{
-		cdc_feed_end(feed, "too many rows were changed during the %s; raise cdc_sink.lane_memory",
-					 scan->what);
-		cdc_scan_drop_worker(scan);
-		scan->read_all = true;
+	if (end_if_keys_are_lost(feed))
 		return false;
-	}
 	if (scan->queue == NULL)
 	{
 		/* the hold must be durable before a row of the scan leaves */
@@ -259,9 +269,14 @@ cdc_scan_pump(CdcFeed *feed, size_t room)
 
 		if (scan->pending != NULL)
 		{
+			bool		taken;
+
 			if (Max(cdc_decoder_position(), feed->queued_lsn) < scan->l_hi)
 				return false;
-			if (!take_rows(feed, room))
+			taken = take_rows(feed, room);
+			if (end_if_keys_are_lost(feed))
+				return false;
+			if (!taken)
 			{
 				/*
 				 * The worker must not hold its lock and its snapshot for as

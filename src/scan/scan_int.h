@@ -57,7 +57,6 @@ struct CdcScan
 	char	   *pending;		/* rows received and not yet handed over */
 	Size		pending_len;
 	Size		pending_off;
-	bool		keys_full;		/* more were changed than may be kept */
 	uint64		stalled_rows;
 	TimestampTz stalled_since;	/* rows wait for room; 0: they do not */
 	char		status[CDC_STATUS_SIZE];

@@ -50,6 +50,7 @@
 #include "tcop/tcopprot.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
+#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
@@ -581,6 +582,9 @@ cdc_scan_main(Datum arg)
 
 	BackgroundWorkerInitializeConnectionByOid(header->dboid, InvalidOid, 0);
 	cdc_session_pin_settings();
+
+	/* a table that is read by sorting it would never be read */
+	SetConfigOption("temp_file_limit", "-1", PGC_SUSET, PGC_S_OVERRIDE);
 	cxt = AllocSetContextCreate(TopMemoryContext, "cdc_sink scan",
 								ALLOCSET_DEFAULT_SIZES);
 	MemoryContextSwitchTo(cxt);
