@@ -26,6 +26,14 @@
 #define FIRST_DELAY_MS	100
 #define MAX_DELAY_MS	30000
 
+/*
+ * So many parts in a row without any answer, which takes some ten seconds, and
+ * the upload is begun anew.  A server that does not know it any more may say so
+ * before it has read the part; where it then closes the connection, or a proxy
+ * does, its answer is lost time after time.
+ */
+#define MAX_MUTE		8
+
 /* Of a Retry-After. */
 #define MAX_WISH_MS		300000
 
@@ -134,6 +142,7 @@ part_is_there(CdcUploader *up, CdcObjPart *part)
 	CdcUpload  *upload = part->object->owner;
 
 	upload->nsent++;
+	upload->nmute = 0;
 	dlist_delete(&part->node);
 	cdc_objstore_part_done(up->store, part);
 }
@@ -145,10 +154,15 @@ part_answered(void *arg, const CdcHttpReply *reply)
 	CdcUpload  *upload = part->object->owner;
 	CdcUploader *up = upload->uploader;
 	CdcUploadRequest request = {CDC_UPLOAD_PART, upload, part, NULL, 0};
+	CdcUploadVerdict verdict;
 
 	part->call = NULL;
 	up->nactive--;
-	if (take_verdict(up, up->dialect->judge(up->sink, &request, reply), reply))
+	verdict = up->dialect->judge(up->sink, &request, reply);
+	if (verdict == CDC_UPLOAD_RETRY && reply->status == 0 &&
+		++upload->nmute >= MAX_MUTE)
+		verdict = CDC_UPLOAD_LOST;
+	if (take_verdict(up, verdict, reply))
 		part_is_there(up, part);
 }
 

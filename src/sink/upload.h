@@ -61,6 +61,7 @@ typedef struct CdcUpload
 	bool		complete;		/* has been put */
 	uint32		nsent;			/* parts that are there */
 	uint32		nknown;			/* parts in the uploader's list so far */
+	int			nmute;			/* parts without an answer since one was there */
 	CdcUploadStep step;			/* of the call */
 	void	   *call;
 	bool		committed;		/* a COMMIT went out and may have been heard */
