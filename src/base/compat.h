@@ -155,6 +155,17 @@ cdc_compat_old_tuple(const ReorderBufferChange *change)
 #endif
 }
 
+/* The file of the heap that the changed row is in. */
+static inline Oid
+cdc_compat_change_file(const ReorderBufferChange *change)
+{
+#if PG_VERSION_NUM >= 160000
+	return change->data.tp.rlocator.relNumber;
+#else
+	return change->data.tp.relnode.relNode;
+#endif
+}
+
 static inline TimestampTz
 cdc_compat_commit_time(const ReorderBufferTXN *txn)
 {

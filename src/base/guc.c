@@ -19,6 +19,7 @@ int			cdc_max_lanes = 64;
 int			cdc_max_feeds = 256;
 int			cdc_feed_memory = 32 * 1024;
 int			cdc_lane_memory = 64 * 1024;
+int			cdc_toast_cache = 8 * 1024;
 int			cdc_isolation_delay = 2000;
 int			cdc_start_timeout = 10000;
 int			cdc_sink_check_timeout = 10000;
@@ -60,6 +61,11 @@ cdc_guc_init(void)
 	DefineCustomIntVariable("cdc_sink.lane_memory",
 							"Sets how much all changefeeds of a database may hold encoded and not yet acknowledged.",
 							NULL, &cdc_lane_memory, 64 * 1024, 1024, MAX_KILOBYTES,
+							PGC_SIGHUP, GUC_UNIT_KB, NULL, NULL, NULL);
+	DefineCustomIntVariable("cdc_sink.toast_cache",
+							"Sets how much the changefeeds of a database keep of large values, for updates that leave them alone.",
+							"Zero turns it off.",
+							&cdc_toast_cache, 8 * 1024, 0, MAX_KILOBYTES,
 							PGC_SIGHUP, GUC_UNIT_KB, NULL, NULL, NULL);
 	DefineCustomIntVariable("cdc_sink.isolation_delay",
 							"Sets how long a changefeed whose queue is full may hold up the others of its database.",

@@ -18,6 +18,7 @@ extern int	cdc_max_lanes;			/* postmaster */
 extern int	cdc_max_feeds;			/* postmaster */
 extern int	cdc_feed_memory;		/* kB, sighup */
 extern int	cdc_lane_memory;		/* kB, sighup */
+extern int	cdc_toast_cache;		/* kB, sighup, 0: off */
 extern int	cdc_isolation_delay;	/* ms, sighup */
 extern int	cdc_start_timeout;		/* ms, user */
 extern int	cdc_sink_check_timeout; /* ms, user */

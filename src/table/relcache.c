@@ -23,6 +23,7 @@
 #include "catalog/pg_class.h"
 #include "catalog/shape.h"
 #include "table/relcache.h"
+#include "table/toast_cache.h"
 #include "utils/hsearch.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
@@ -241,6 +242,8 @@ cdc_tables_reset_subscribers(void)
 	HASH_SEQ_STATUS scan;
 	CdcTable   *table;
 
+	/* what comes until a table is watched again is not seen */
+	cdc_toast_cache_clear();
 	hash_seq_init(&scan, tables);
 	while ((table = hash_seq_search(&scan)) != NULL)
 	{
@@ -356,6 +359,8 @@ build_entry(CdcTable *table, Relation rel)
 
 	/* a value that nobody is sent need not be had */
 	table->ntoastable = keep_wanted(table->toastable, table->ntoastable, wanted);
+	table->keeps_large = table->ntoastable > 0 && table->nkeys > 0 &&
+		table->identity == CDC_IDENTITY_KEY;
 	MemoryContextSwitchTo(outer);
 	pfree(wanted);
 }
@@ -378,6 +383,16 @@ keep_counts(CdcTable *table, const CdcTable *old)
 	}
 }
 
+/* Are large values that were kept of it found by the same key and number? */
+static bool
+keeps_the_same(const CdcTable *table, const CdcTable *old)
+{
+	return table->built && old->built && table->keeps_large && old->keeps_large &&
+		table->nkeys == old->nkeys && table->ntoastable == old->ntoastable &&
+		memcmp(table->keyatts, old->keyatts, sizeof(AttrNumber) * table->nkeys) == 0 &&
+		memcmp(table->toastable, old->toastable, sizeof(AttrNumber) * table->ntoastable) == 0;
+}
+
 static void
 refresh(CdcTable *table, Relation rel)
 {
@@ -390,7 +405,7 @@ refresh(CdcTable *table, Relation rel)
 	/* an invalidation that arrives while we build must not be lost */
 	table->valid = true;
 	table->cxt = NULL;
-	table->built = false;
+	table->built = table->keeps_large = false;
 	table->builds++;
 	table->nsubs = hooks->subscribe(RelationGetRelid(rel), ancestors, &subs);
 	table->subs = NULL;
@@ -409,6 +424,8 @@ refresh(CdcTable *table, Relation rel)
 		table->built = true;
 	}
 	keep_counts(table, &old);
+	if (!keeps_the_same(table, &old))
+		cdc_toast_cache_forget(table);
 	retire(old.cxt);
 }
 

@@ -11,6 +11,7 @@
 
 #include "catalog/key.h"
 #include "encode/encode.h"
+#include "lib/ilist.h"
 #include "sink/sink.h"
 #include "utils/rel.h"
 
@@ -50,6 +51,11 @@ typedef struct CdcTable
 	bool		keyless;		/* all columns are the key, for want of one */
 	int			ntoastable;		/* columns that can be stored out of line */
 	AttrNumber *toastable;
+
+	/* See toast_cache.h. */
+	bool		keeps_large;
+	Oid			kept_file;		/* of the heap whose rows these are */
+	dlist_head	kept_rows;
 
 	/* Who has watched it all through the transaction that wrote it last. */
 	uint64		written;		/* number of that transaction */

@@ -3,8 +3,9 @@
  *		Values that an UPDATE left alone and that are not in the WAL.
  *
  * Ladder, from best to last: the old row of REPLICA IDENTITY FULL (filled in
- * by the stream itself); the row as it stands in the table now, if its
- * pointer is the same; the marker CDC_UNAVAILABLE in place of the value.
+ * by the stream itself); what was kept of the version before (toast_cache.h);
+ * the row as it stands in the table now, if its pointer is the same; the
+ * marker CDC_UNAVAILABLE in place of the value.
  *-------------------------------------------------------------------------
  */
 #ifndef CDC_TOAST_H

@@ -560,7 +560,7 @@ rewind_if_wanted(void)
 			feed->mode = CDC_FEED_ACTIVE;
 		feed->wants_rewind = false;
 	}
-	cdc_tables_reset_subscribers();
+	cdc_tables_reset_subscribers(); /* and what is kept of their rows */
 	if (start < pos)
 	{
 		cdc_decoder_close();

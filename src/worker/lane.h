@@ -82,13 +82,14 @@ extern void stream_encode_truncate(CdcSubscriber *sub, ReorderBufferTXN *txn,
 /*
  * The same in Debezium's envelope, for a change as a whole.  moved: the key
  * is another one; key_old, key_new: identities.  Unless complete, values that
- * an update left alone are marked.  In a table without a key an update is one
- * event, whatever it changes.
+ * an update left alone are marked, and so are those "recalled" (NULL: none).
+ * In a table without a key an update is one event, whatever it changes.
  */
 extern void stream_append_debezium(CdcTable *table, CdcSubscriber *sub,
 								   ReorderBufferTXN *txn, const CdcRow *row,
 								   const CdcRow *gone, bool moved, bool complete,
-								   const CdcBuf *key_old, const CdcBuf *key_new);
+								   const bool *recalled, const CdcBuf *key_old,
+								   const CdcBuf *key_new);
 
 /*
  * The transaction at hand concerns a feed, also without a row for it; false:

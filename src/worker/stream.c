@@ -19,6 +19,7 @@
 #include "scan/scan.h"
 #include "table/relcache.h"
 #include "table/toast.h"
+#include "table/toast_cache.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -306,6 +307,7 @@ watched_change(CdcTable *table, ReorderBufferTXN *txn, Relation rel,
 	bool		key_moved = false;
 	bool		need_key = false;
 	bool		complete = true;
+	const bool *recalled = NULL;
 	CdcRow		row = {0};		/* the new one */
 	CdcRow		gone;			/* the old one, when its key goes */
 
@@ -331,6 +333,10 @@ watched_change(CdcTable *table, ReorderBufferTXN *txn, Relation rel,
 		heap_deform_tuple(oldtuple, desc, table->old_values, table->old_nulls);
 	if (change->action == REORDER_BUFFER_CHANGE_UPDATE && newtuple != NULL)
 		complete = fill_unchanged(table, oldtuple != NULL);
+
+	/* before any feed is asked: it must not miss a version of a row */
+	if (cdc_toast_cache_concerns(table, newtuple))
+		complete = cdc_toast_cache_pass(table, change, &recalled);
 
 	row.lsn = change->lsn;
 	row.commit_lsn = txn->final_lsn;
@@ -413,7 +419,7 @@ watched_change(CdcTable *table, ReorderBufferTXN *txn, Relation rel,
 		}
 		if (unlikely(feed->encode.envelope == CDC_ENVELOPE_DEBEZIUM))
 			stream_append_debezium(table, sub, txn, &row, &gone, key_moved, complete,
-								   &key_old, &key_new);
+								   recalled, &key_old, &key_new);
 		else if (newtuple == NULL)
 			stream_append_row(table, sub, txn, &gone, &key_old);
 		else
@@ -499,6 +505,8 @@ guarded_change(CdcTable *table, ReorderBufferTXN *txn, Relation rel,
 		if (ProcDiePending || cdc_error_is_passing(error->sqlerrcode))
 			ReThrowError(error);
 
+		/* it may not have come to the end of it */
+		cdc_toast_cache_clear();
 		if (batch != NULL)
 		{
 			/* cut off what is incomplete */
@@ -669,6 +677,7 @@ stream_truncate(ReorderBufferTXN *txn, int nrels, Relation *rels, XLogRecPtr lsn
 		Oid			relid = RelationGetRelid(rels[i]);
 		CdcTable   *table = cdc_table_get(rels[i]);
 
+		cdc_toast_cache_forget(table);
 		for (int j = 0; j < table->nsubs; j++)
 		{
 			CdcSubscriber *sub = &table->subs[j];

@@ -80,6 +80,7 @@ append_event(CdcTable *table, CdcSubscriber *sub, ReorderBufferTXN *txn,
 void
 stream_append_debezium(CdcTable *table, CdcSubscriber *sub, ReorderBufferTXN *txn,
 					   const CdcRow *row, const CdcRow *gone, bool moved, bool complete,
+					   const bool *recalled,
 					   const CdcBuf *key_old, const CdcBuf *key_new)
 {
 	CdcFeed    *feed = sub->feed;
@@ -110,7 +111,7 @@ stream_append_debezium(CdcTable *table, CdcSubscriber *sub, ReorderBufferTXN *tx
 		event.moved_values = gone->old_values;
 		event.moved_nulls = gone->old_nulls;
 	}
-	if (!complete)
+	if (!complete || recalled != NULL)
 	{
 		bool	   *marks = palloc0(sizeof(bool) * (table->natts + 1));
 
@@ -118,8 +119,10 @@ stream_append_debezium(CdcTable *table, CdcSubscriber *sub, ReorderBufferTXN *tx
 		{
 			int			att = table->toastable[i] - 1;
 
+			/* the connector never has them, and a replay may not */
 			marks[att] = !table->nulls[att] &&
-				VARATT_IS_EXTERNAL_ONDISK(DatumGetPointer(table->values[att]));
+				((recalled != NULL && recalled[att]) ||
+				 VARATT_IS_EXTERNAL_ONDISK(DatumGetPointer(table->values[att])));
 		}
 		event.unavailable = marks;
 	}

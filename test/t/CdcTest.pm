@@ -250,7 +250,7 @@ sub file_messages
 sub decode_text
 {
 	my ($text) = @_;
-	$text =~ s/("(?:[^"\\]|\\.)*")|(-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)/
+	$text =~ s/("(?:[^"\\]++|\\.)*")|(-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)/
 	  defined $1 ? $1 : "\"$2\""/gex;
 	return $json->decode($text);
 }
