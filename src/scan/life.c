@@ -511,6 +511,12 @@ cdc_scan_floor(const CdcFeed *feed)
 }
 
 bool
+cdc_scan_is_only_initial(const CdcFeed *feed)
+{
+	return feed->scan != NULL && feed->scan->initial && feed->scan->next == NULL;
+}
+
+bool
 cdc_scan_is_done(const CdcFeed *feed)
 {
 	return feed->scan == NULL || scan_over(feed, feed->scan);

@@ -199,6 +199,9 @@ extern void cdc_scan_await_recorded(struct CdcFeed *feed);
 /* Is a scan of this commit or an earlier one not over? */
 extern bool cdc_scan_is_pending(const struct CdcFeed *feed, XLogRecPtr lsn);
 
+/* The feed's scan of its beginning is under way, and no other one is wanted. */
+extern bool cdc_scan_is_only_initial(const struct CdcFeed *feed);
+
 /* All rows of the oldest scan are at the sink, or there is no scan. */
 extern bool cdc_scan_is_done(const struct CdcFeed *feed);
 

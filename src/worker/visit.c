@@ -331,6 +331,31 @@ check_protection(CdcFeed *feed, const CdcJob *job)
 	feed->end_fails = feed->expired = true;
 }
 
+/*
+ * A TRUNCATE or a schema change has paused the feed.  An initial scan that is
+ * under way starts anew behind it: all before is at the sink, the scan shows
+ * what that has led to, and its stamp is above all of that.  Any other scan
+ * needs the stream from its own beginning on, which then passes the event.
+ */
+static void
+answer_event(CdcFeed *feed)
+{
+	CdcCheckpoint *cp = &feed->durable;
+
+	if (!cp->scan_done && cdc_scan_is_only_initial(feed) && feed->next_def == NULL &&
+		feed->acked_lsn >= feed->event_lsn)
+	{
+		cp->resume_lsn = feed->acked_lsn;
+		cp->hlc = cdc_hlc_max(feed->acked_hlc, cp->high_water);
+		cp->hlc.logical++;
+		cdc_checkpoint_write(cp);
+		cdc_feed_store_shapes(feed, cp->resume_lsn);
+		cdc_feed_store_members(feed, cp->resume_lsn);
+	}
+	cp->answered_lsn = feed->event_lsn;
+	cdc_checkpoint_answer(feed->job_id, cp->answered_lsn);
+}
+
 /* Brings a feed that has come to its end into its last state. */
 static void
 finish_if_over(CdcFeed *feed)
@@ -369,10 +394,7 @@ finish_if_over(CdcFeed *feed)
 					   feed->finished ? NULL : feed->end_error, &status))
 		return;
 	if (event == CDC_EV_ERROR_PAUSE && feed->event_lsn > feed->durable.answered_lsn)
-	{
-		cdc_checkpoint_answer(feed->job_id, feed->event_lsn);
-		feed->durable.answered_lsn = feed->event_lsn;
-	}
+		answer_event(feed);
 	stop_feed(feed);
 	feed->end_pauses = false;
 	if (!feed->finished)

@@ -96,6 +96,7 @@ run(q{
 new_feed('a,hold,s,p', { truncate => 'fail' });
 run(q{
 	UPDATE a SET v = 1 WHERE id = 1;
+	INSERT INTO s VALUES (1999, 1);
 	BEGIN;
 	UPDATE a SET v = 1 WHERE id = 2;
 	TRUNCATE s;
@@ -105,6 +106,7 @@ run(q{
 	UPDATE a SET v = 2 WHERE id = 2;
 	INSERT INTO s VALUES (2001, 1)});
 paused(qr/^"s" was truncated/, 'a TRUNCATE in the initial scan');
+my %before = map { $_->{file} => 1 } rows_of(file_messages($dir));
 run('UPDATE a SET v = 3 WHERE id = 4');
 resume();
 run('UPDATE a SET v = 4 WHERE id = 5; TRUNCATE p1; INSERT INTO p VALUES (3, 1)');
@@ -121,8 +123,13 @@ wait_up($node);
 $hold = session($node);
 run('INSERT INTO s VALUES (2002, 1)');
 wait_feed($node, $job);
+my @behind = grep { !$before{ $_->{file} } } rows_of(file_messages($dir));
+is(scalar(grep { $_->{topic} eq 's' && $_->{after}{id} < 2000 } @behind), 0, 'nothing from before the TRUNCATE comes again');
+is(scalar(grep { $_->{topic} eq 's' && $_->{after}{id} == 2000 } @behind), 1, 'but the scan as of behind it');
+my %stamps = map { $_->{updated} => 1 } grep { $_->{topic} eq 'p' && $_->{after}{v} == 0 } @behind;
+is(scalar(keys %stamps), 1, 'with one stamp');
 check('passed for good', a => 'id=1 v=1; id=2 v=2; id=4 v=3; id=5 v=4', hold => 'id=1',
-	s => 'id=2000 v=1; id=2001 v=1; id=2002 v=1',
+	s => 'id=1999 v=1; id=2000 v=1; id=2001 v=1; id=2002 v=1',
 	p => 'id=10 v=0; id=11 v=0; id=12 v=0; id=13 v=0; id=14 v=0; id=15 v=0; id=16 v=0; id=17 v=0; id=18 v=0; id=19 v=0; id=3 v=1');
 is(feed_status($node, $job), 'running', 'and goes on');
 run('TRUNCATE s');
@@ -155,7 +162,7 @@ resume();
 release();
 run('INSERT INTO s VALUES (3, 0)');
 wait_feed($node, $job);
-check('behind the change', a => 'id=1 v=9; id=2 v=2; id=4 v=3; id=5 v=4', s => 'id=1 v=1; id=2 n=4 v=0; id=3 n=4 v=0');
+check('behind the change', a => 'id=1 v=9; id=2 v=2; id=4 v=3; id=5 v=4', s => 'id=1 n=4 v=1; id=2 n=4 v=0; id=3 n=4 v=0');
 run('ALTER TABLE s DROP COLUMN n');
 paused(qr/^schema change occurred/, 'a later one');
 run("SELECT changefeed_cancel($job)");
