@@ -27,3 +27,39 @@ SELECT pg_temp.conf('{"time.precision.mode": 3}');
 SELECT pg_temp.conf('{"binary.handling.mode": null}');
 SELECT pg_temp.conf('{"tombstones.on.delete": "perhaps"}');
 SELECT pg_temp.conf('{"topic.prefix": ""}');
+
+-- messages of pg_logical_emit_message(): whose prefix matches an expression
+SELECT pg_temp.conf('{"message.prefix.include.list": "note"}');
+SELECT pg_temp.conf('{"message.prefix.exclude.list": "app\\..*, x{1\\,2} "}');
+SELECT pg_temp.conf('{"message.prefix.include.list": "a", "message.prefix.exclude.list": "b"}');
+SELECT pg_temp.conf('{"message.prefix.include.list": ""}');
+SELECT pg_temp.conf('{"message.prefix.include.list": "a,,b"}');
+SELECT pg_temp.conf('{"message.prefix.include.list": "a)|(b"}');
+SELECT pg_temp.conf('{"message.prefix.include.list": "(a)\\1"}');
+SELECT pg_temp.conf(format('{"message.prefix.include.list": "%s"}', repeat('p', 3000)));
+
+-- they are for those who may have a replication slot
+CREATE ROLE cdc_regress_reader;
+CREATE TABLE dbz_t (id int PRIMARY KEY);
+GRANT SELECT ON dbz_t TO cdc_regress_reader;
+GRANT EXECUTE ON FUNCTION changefeed_create TO cdc_regress_reader;
+SET ROLE cdc_regress_reader;
+SELECT changefeed_create('{dbz_t}', 'null://', '{"envelope": "debezium", "debezium_config": "{\"message.prefix.include.list\": \"note\"}"}');
+SELECT changefeed_create('{dbz_t}', 'null://', '{"envelope": "debezium", "debezium_config": "{\"provide.transaction.metadata\": true}"}') AS job \gset
+RESET ROLE;
+DO $$
+BEGIN
+	FOR i IN 1 .. 600 LOOP
+		EXIT WHEN (SELECT status FROM changefeed_jobs ORDER BY job_id DESC LIMIT 1) = 'running';
+		PERFORM pg_sleep(0.1);
+		COMMIT;
+	END LOOP;
+END $$;
+SELECT count(*) FROM (SELECT changefeed_wait(:job)) w;
+SELECT changefeed_alter(:job, set => '{"debezium_config": "{\"message.prefix.exclude.list\": \"note\"}"}');
+ALTER ROLE cdc_regress_reader REPLICATION;
+SELECT changefeed_alter(:job, set => '{"debezium_config": "{\"message.prefix.exclude.list\": \"note\"}"}');
+SELECT changefeed_cancel(:job);
+DROP TABLE dbz_t;
+DROP OWNED BY cdc_regress_reader;
+DROP ROLE cdc_regress_reader;

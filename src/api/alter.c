@@ -499,14 +499,14 @@ check_new_owner(const Alter *alter, const CdcPlace *place)
 
 /* Counts of partitions that keys were spread over so far stay. */
 static void
-try_sink(Alter *alter, const CdcPlace *place)
+try_sink(Alter *alter, const CdcPlace *place, List *others)
 {
 	CdcDefinition *def = &alter->def;
 	int		   *partitions = palloc(sizeof(int) * Max(alter->nkept, 1));
 
 	for (int i = 0; i < alter->nkept; i++)
 		partitions[i] = def->targets[i].partitions;
-	cdc_probe_sink(def, place->uri_text);
+	cdc_probe_sink(def, place->uri_text, others);
 	for (int i = 0; i < alter->nkept && !alter->new_sink; i++)
 		def->targets[i].partitions = partitions[i];
 }
@@ -537,6 +537,7 @@ finish(Alter *alter, bool at_position)
 	check_sink_type(alter, place->ops, place->uri);
 	check_new_owner(alter, place);
 	cdc_targets_check_options(def->targets, def->ntargets, options);
+	cdc_options_check_owner(options, alter->base.owner);
 
 	if (alter->new_sink)
 		move_topics(alter, place->uri);
@@ -554,7 +555,8 @@ finish(Alter *alter, bool at_position)
 
 	if (alter->ops->probe != NULL &&
 		(alter->new_sink || alter->new_sink_options || def->ntargets > alter->nkept))
-		try_sink(alter, place);
+		try_sink(alter, place, cdc_event_topics(options, place->uri,
+												alter->ops->sanitises_topics));
 	if (alter->ops->has_topics)
 		cdc_notice_topics(def, alter->new_sink ? 0 : alter->nkept);
 

@@ -185,6 +185,7 @@ cdc_create_changefeed(List *names, const char *sink, List *pairs,
 		cdc_place_check_owner(place, def.owner, options);
 	ops = place->ops;
 	cdc_targets_check_options(def.targets, def.ntargets, options);
+	cdc_options_check_owner(options, def.owner);
 
 	def.sink = cdc_uri_redact(sink);
 	def.sink_type = pstrdup(ops->name);
@@ -198,7 +199,8 @@ cdc_create_changefeed(List *names, const char *sink, List *pairs,
 	statement = cdc_describe_changefeed(cdc_describe_targets(&def), def.sink, options);
 
 	if (ops->probe != NULL)
-		cdc_probe_sink(&def, place->uri_text);
+		cdc_probe_sink(&def, place->uri_text,
+					   cdc_event_topics(options, place->uri, ops->sanitises_topics));
 	(void) cdc_start_request(options->initial_scan != CDC_SCAN_NO &&
 							 !cdc_moment_given(&options->cursor));
 	if (cdc_moment_given(&options->cursor))

@@ -176,6 +176,20 @@ cdc_compat_commit_time(const ReorderBufferTXN *txn)
 #endif
 }
 
+/* For what is decoded outside of a transaction. */
+static inline void
+cdc_compat_set_commit_time(ReorderBufferTXN *txn, TimestampTz time)
+{
+#if PG_VERSION_NUM >= 150000
+	txn->xact_time.commit_time = time;
+#else
+	txn->commit_time = time;
+#endif
+}
+
+/* Prefix of the messages that the extension itself writes. */
+#define CDC_MESSAGE_PREFIX	"cdc_sink"
+
 /* Inserts and flushes a non-transactional logical message. */
 static inline XLogRecPtr
 cdc_compat_log_message(const char *prefix, const char *text, size_t len)

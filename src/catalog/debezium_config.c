@@ -12,9 +12,13 @@
  */
 #include "postgres.h"
 
+#include "base/compat.h"
 #include "catalog/options.h"
+#include "catalog/pg_collation.h"
 #include "encode/debezium.h"
 #include "lib/stringinfo.h"
+#include "parser/scansup.h"
+#include "regex/regex.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
 
@@ -26,6 +30,8 @@ typedef enum Kind
 	KIND_TEXT,
 	KIND_BOOL,
 	KIND_ENUM,
+	KIND_LISTED,				/* prefixes of messages to send */
+	KIND_OTHERS,				/* prefixes of messages not to send */
 } Kind;
 
 typedef struct Setting
@@ -54,6 +60,8 @@ static const Setting settings[] = {
 	{"replace.null.with.default", KIND_BOOL, AT(null_is_default)},
 	{"tombstones.on.delete", KIND_BOOL, AT(tombstones)},
 	{"provide.transaction.metadata", KIND_BOOL, AT(transactions)},
+	{"message.prefix.include.list", KIND_LISTED},
+	{"message.prefix.exclude.list", KIND_OTHERS},
 };
 
 /* A scalar as the text it has in a configuration file. */
@@ -89,6 +97,74 @@ bad_value(const Setting *setting, const char *value)
 		 errhint("Valid values are %s.", setting->kind == KIND_ENUM ? list.data : "true, false"));
 }
 
+/*
+ * A prefix is matched by every worker that decodes: an expression that can
+ * take for ever is refused.
+ */
+static void
+check_expression(const Setting *setting, const char *text)
+{
+	regex_t    *re = RE_compile_and_cache(cstring_to_text(text), CDC_DBZ_PREFIX_FLAGS,
+										  C_COLLATION_OID);
+
+	if (re->re_info & REG_UBACKREF)
+		FAIL(errmsg("setting \"%s\" of debezium_config must not have back-references: \"%s\"",
+					setting->name, text));
+}
+
+static void
+add_expression(const Setting *setting, StringInfo all, char *text, int len)
+{
+	while (len > 0 && scanner_isspace(text[len - 1]))
+		len--;
+	text[len] = '\0';
+	while (scanner_isspace(*text))
+		text++;
+	if (*text == '\0')
+		FAIL(errmsg("setting \"%s\" of debezium_config must name a prefix", setting->name),
+			 errhint("It is a list of regular expressions with commas between them."));
+	check_expression(setting, text);
+	appendStringInfo(all, "%s(?:%s)", all->len > 0 ? "|" : "", text);
+}
+
+/* A list of expressions, each for a whole prefix; "\\," stands for a comma. */
+static void
+set_prefixes(CdcDebeziumOptions *opts, const Setting *setting, const char *value)
+{
+	StringInfoData all;
+	StringInfoData one;
+	char	   *whole;
+
+	if (opts->messages != CDC_DBZ_MESSAGES_NONE)
+		FAIL(errmsg("debezium_config may have only one of \"message.prefix.include.list\" and \"message.prefix.exclude.list\""));
+	initStringInfo(&all);
+	initStringInfo(&one);
+	for (const char *p = value; *p != '\0'; p++)
+	{
+		if (*p == ',')
+		{
+			add_expression(setting, &all, one.data, one.len);
+			resetStringInfo(&one);
+			continue;
+		}
+		if (p[0] == '\\' && p[1] == ',')
+			p++;
+		else if (p[0] == '\\' && p[1] != '\0')
+			appendStringInfoChar(&one, *p++);
+		appendStringInfoChar(&one, *p);
+	}
+	add_expression(setting, &all, one.data, one.len);
+
+	/* nothing in one of them reaches beyond its parentheses */
+	whole = psprintf("^(?:%s)$", all.data);
+	if (strlen(whole) >= CDC_DBZ_PREFIXES_SIZE)
+		FAIL(errmsg("setting \"%s\" of debezium_config is too long", setting->name));
+	check_expression(setting, whole);
+	strlcpy(opts->prefixes, whole, CDC_DBZ_PREFIXES_SIZE);
+	opts->messages = setting->kind == KIND_LISTED ?
+		CDC_DBZ_MESSAGES_LISTED : CDC_DBZ_MESSAGES_OTHERS;
+}
+
 static void
 set(CdcDebeziumOptions *opts, const Setting *setting, const char *value)
 {
@@ -117,6 +193,10 @@ set(CdcDebeziumOptions *opts, const Setting *setting, const char *value)
 				bad_value(setting, value);
 			*(int *) field = i;
 			break;
+		case KIND_LISTED:
+		case KIND_OTHERS:
+			set_prefixes(opts, setting, value);
+			break;
 	}
 }
 
@@ -136,6 +216,19 @@ find_setting(const char *name)
 	FAIL(errmsg("unknown setting \"%s\" in debezium_config", name),
 		 errhint("Settings are %s.", list.data));
 	return NULL;
+}
+
+bool
+cdc_debezium_wants_message(const CdcDebeziumOptions *opts, const char *prefix)
+{
+	bool		listed;
+
+	if (opts->messages == CDC_DBZ_MESSAGES_NONE)
+		return false;
+	listed = RE_compile_and_execute(cstring_to_text(opts->prefixes),
+									unconstify(char *, prefix), strlen(prefix),
+									CDC_DBZ_PREFIX_FLAGS, C_COLLATION_OID, 0, NULL);
+	return listed == (opts->messages == CDC_DBZ_MESSAGES_LISTED);
 }
 
 CdcDebeziumOptions *

@@ -153,6 +153,13 @@ extern int64 cdc_parse_duration(const char *option, const char *text);
 extern struct CdcDebeziumOptions *cdc_debezium_config(const char *json);
 
 /*
+ * Is a message of this prefix to be sent?  Reads no catalogs.  Runs: lane
+ * workers; palloc's a little.
+ */
+extern bool cdc_debezium_wants_message(const struct CdcDebeziumOptions *opts,
+									   const char *prefix);
+
+/*
  * The option table, for a help view and the reference page; i counts from 0.
  * type: "flag", "string", "duration", "json" or the values "'a' | 'b'";
  * dflt: as text, "" if there is none.

@@ -639,6 +639,38 @@ cdc_target_topic(Oid relid, const char *full_name, const char *prefix,
 	return topic;
 }
 
+char *
+cdc_event_topic(const CdcDebeziumOptions *debezium, const char *db, const char *name,
+				const char *prefix, const char *topic_name, bool sanitise)
+{
+	const char *base = topic_name ? topic_name : cdc_debezium_event_topic(debezium, db, name);
+	char	   *topic = psprintf("%s%s", prefix ? prefix : "", base);
+
+	if (sanitise)
+		topic = cdc_topic_sanitise(pg_server_to_any(topic, strlen(topic), PG_UTF8));
+	return topic;
+}
+
+List *
+cdc_event_topics(const CdcOptions *options, const CdcUri *uri, bool sanitise)
+{
+	const CdcDebeziumOptions *debezium = options->encode.debezium;
+	const char *prefix = cdc_uri_param(uri, "topic_prefix");
+	const char *topic_name = cdc_uri_param(uri, "topic_name");
+	const char *db = get_database_name(MyDatabaseId);
+	List	   *topics = NIL;
+
+	if (debezium == NULL || db == NULL)
+		return NIL;
+	if (debezium->messages != CDC_DBZ_MESSAGES_NONE)
+		topics = lappend(topics, cdc_event_topic(debezium, db, CDC_DBZ_MESSAGE_TOPIC,
+												 prefix, topic_name, sanitise));
+	if (debezium->transactions)
+		topics = lappend(topics, cdc_event_topic(debezium, db, CDC_DBZ_TRANSACTION_TOPIC,
+												 prefix, topic_name, sanitise));
+	return topics;
+}
+
 void
 cdc_targets_set_topics(CdcTarget *targets, int ntargets, int first,
 					   const char *prefix, const char *topic_name,

@@ -11,6 +11,7 @@
 #include "catalog/job.h"
 #include "catalog/namespace.h"
 #include "catalog/options.h"
+#include "catalog/uri.h"
 #include "nodes/pg_list.h"
 #include "parser/statement.h"
 
@@ -44,6 +45,21 @@ extern char *cdc_target_topic(Oid relid, const char *full_name,
 							  const char *prefix, const char *topic_name,
 							  const CdcOptions *options, bool sanitise);
 
+struct CdcDebeziumOptions;
+
+/*
+ * The topic of what is of no table: "message" or "transaction"; db: name of
+ * the database.  Reads no catalogs.  Runs: also in lane workers.
+ */
+extern char *cdc_event_topic(const struct CdcDebeziumOptions *debezium,
+							 const char *db, const char *name,
+							 const char *prefix, const char *topic_name,
+							 bool sanitise);
+
+/* Names of those that a feed has besides those of its tables. */
+extern List *cdc_event_topics(const CdcOptions *options, const CdcUri *uri,
+							  bool sanitise);
+
 /* Raises if one of the added targets is a partition of a target, or has one. */
 extern void cdc_targets_check_overlap(const CdcTarget *targets, int ntargets,
 									  const CdcTarget *added, int nadded);
@@ -66,6 +82,15 @@ extern char *cdc_target_text(const struct CdcTargetName *name);
  */
 extern void cdc_targets_check_options(const CdcTarget *targets, int ntargets,
 									  const CdcOptions *options);
+
+/*
+ * Why a role may not have what the options ask of the whole database, in the
+ * words of an error; NULL: it may.  Runs: also in lane workers.
+ */
+extern const char *cdc_options_forbidden(const CdcOptions *options, Oid role);
+
+/* Raises 42501 if it may not. */
+extern void cdc_options_check_owner(const CdcOptions *options, Oid owner);
 
 /* "TABLE foo, TABLE s.bar", quoted where needed, as the user named them. */
 extern char *cdc_targets_describe(List *names);

@@ -18,6 +18,8 @@
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_type.h"
 #include "catalog/target.h"
+#include "encode/debezium.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
@@ -123,6 +125,35 @@ check_storage(Relation rel, const CdcEncodeOptions *encode)
 		check_key_column(rel, encode->key_column);
 	if (encode->headers_column != NULL)
 		check_headers_column(rel, encode->headers_column);
+}
+
+/*
+ * Messages of pg_logical_emit_message() may be of any user, about anything:
+ * who may have them is who may have a replication slot.
+ */
+const char *
+cdc_options_forbidden(const CdcOptions *options, Oid role)
+{
+	const CdcDebeziumOptions *debezium = options->encode.debezium;
+
+	if (debezium == NULL || debezium->messages == CDC_DBZ_MESSAGES_NONE ||
+		has_rolreplication(role))
+		return NULL;
+	return "must be superuser or replication role to have messages of pg_logical_emit_message() sent";
+}
+
+void
+cdc_options_check_owner(const CdcOptions *options, Oid owner)
+{
+	const char *why = cdc_options_forbidden(options, owner);
+
+	if (why != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("the owner of the changefeed %s", why),
+				 errdetail("They may be of any user of the database."),
+				 errhint("Use ALTER ROLE %s REPLICATION, or leave message.prefix.include.list and message.prefix.exclude.list out of debezium_config.",
+						 quote_identifier(GetUserNameFromId(owner, false)))));
 }
 
 void

@@ -15,8 +15,8 @@
 
 #include "base/compat.h"
 #include "commands/dbcommands.h"
-#include "encode/debezium.h"
-#include "encode/envelope.h"
+#include "encode/debezium_event.h"
+#include "encode/debezium_int.h"
 #include "encode/json.h"
 #include "encode/row_headers.h"
 #include "lib/stringinfo.h"
@@ -28,33 +28,11 @@
 
 #define SOURCE_VERSION	"cdc_sink 1.0"
 
-#define FIELD(type, optional, name) \
-	"{\"type\":\"" type "\",\"optional\":" optional ",\"field\":\"" name "\"}"
-
-#define SOURCE_SCHEMA \
-	"{\"type\":\"struct\",\"fields\":[" \
-	FIELD("string", "false", "version") "," FIELD("string", "false", "connector") "," \
-	FIELD("string", "false", "name") "," FIELD("int64", "false", "ts_ms") "," \
-	"{\"type\":\"string\",\"optional\":true,\"name\":\"io.debezium.data.Enum\",\"version\":1," \
-	"\"parameters\":{\"allowed\":\"true,first,first_in_data_collection,last_in_data_collection,last,false,incremental\"}," \
-	"\"default\":\"false\",\"field\":\"snapshot\"}," \
-	FIELD("string", "false", "db") "," FIELD("string", "true", "sequence") "," \
-	FIELD("int64", "true", "ts_us") "," FIELD("int64", "true", "ts_ns") "," \
-	FIELD("string", "false", "schema") "," FIELD("string", "false", "table") "," \
-	FIELD("int64", "true", "txId") "," FIELD("int64", "true", "lsn") "," \
-	FIELD("int64", "true", "xmin") "," FIELD("string", "true", "origin") "," \
-	FIELD("int64", "true", "origin_lsn") "]," \
-	"\"optional\":false,\"name\":\"io.debezium.connector.postgresql.Source\",\"version\":1,\"field\":\"source\"}"
-
-#define TRANSACTION_SCHEMA \
-	"{\"type\":\"struct\",\"fields\":[" \
-	FIELD("string", "false", "id") "," FIELD("int64", "false", "total_order") "," \
-	FIELD("int64", "false", "data_collection_order") "]," \
-	"\"optional\":true,\"name\":\"event.block\",\"version\":1,\"field\":\"transaction\"}"
-
 #define TAIL_SCHEMA \
-	FIELD("string", "false", "op") "," FIELD("int64", "true", "ts_ms") "," \
-	FIELD("int64", "true", "ts_us") "," FIELD("int64", "true", "ts_ns")
+	CDC_DBZ_FIELD("string", "false", "op") "," \
+	CDC_DBZ_FIELD("int64", "true", "ts_ms") "," \
+	CDC_DBZ_FIELD("int64", "true", "ts_us") "," \
+	CDC_DBZ_FIELD("int64", "true", "ts_ns")
 
 #define HEADER_NEWKEY	"__debezium.newkey"
 #define HEADER_OLDKEY	"__debezium.oldkey"
@@ -83,17 +61,110 @@ typedef struct DebeziumState
 	Columns		key;
 	CdcText		key_open;		/* up to the object of the key */
 	CdcText		value_open;		/* up to the value of "before" */
-	CdcText		source_open;	/* up to the value of "ts_ms" */
-	CdcText		source_db;		/* from "db" to the value of "sequence" */
-	CdcText		source_table;	/* from "schema" to the value of "txId" */
+	CdcDebeziumSource source;
+	char	   *collection;		/* schema.table */
 } DebeziumState;
+
+/* ---- where a message comes from ---- */
+
+static char *
+quoted(const char *s)
+{
+	return cdc_json_quote(CurrentMemoryContext, s);
+}
+
+void
+cdc_dbz_source_init(MemoryContext cxt, CdcDebeziumSource *source, const char *prefix,
+					const char *db, const char *schema, const char *table)
+{
+	StringInfoData text;
+
+	initStringInfo(&text);
+	appendStringInfo(&text, ",\"source\":{\"version\":\"" SOURCE_VERSION "\",\"connector\":\"postgresql\",\"name\":%s,\"ts_ms\":",
+					 quoted(prefix));
+	source->open = cdc_text(cxt, text.data);
+	resetStringInfo(&text);
+	appendStringInfo(&text, ",\"db\":%s,\"sequence\":", quoted(db));
+	source->db = cdc_text(cxt, text.data);
+	resetStringInfo(&text);
+	appendStringInfo(&text, ",\"schema\":%s,\"table\":%s,\"txId\":", quoted(schema),
+					 quoted(table));
+	source->table = cdc_text(cxt, text.data);
+}
+
+static void
+append_stamps(CdcBuf *out, int64 nanos)
+{
+	cdc_buf_append_lit(out, ",\"ts_us\":");
+	cdc_envelope_int(out, nanos / NANOS_PER_MICRO);
+	cdc_buf_append_lit(out, ",\"ts_ns\":");
+	cdc_envelope_int(out, nanos);
+}
+
+int64
+cdc_dbz_now(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	return (int64) now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+/* A message outside of a transaction has no time but that of its reading. */
+void
+cdc_dbz_source(const CdcDebeziumSource *source, CdcBuf *out, const CdcRow *row)
+{
+	bool		scan = row->op == 'r';
+	bool		alone = !scan && !TransactionIdIsValid(row->xid);
+	int64		nanos;
+
+	if (scan)
+		nanos = row->updated.wall;
+	else
+		nanos = alone ? cdc_dbz_now() : cdc_hlc_wall(row->commit_time);
+	cdc_dbz_text(out, &source->open);
+	cdc_envelope_int(out, nanos / (1000 * NANOS_PER_MICRO));
+	if (scan)
+		cdc_buf_append_lit(out, ",\"snapshot\":\"true\"");
+	else
+		cdc_buf_append_lit(out, ",\"snapshot\":\"false\"");
+	cdc_dbz_text(out, &source->db);
+	if (scan)
+		cdc_buf_append_lit(out, "null");
+	else
+		out->len += sprintf(cdc_buf_reserve(out, 64),
+							"\"[\\\"" UINT64_FORMAT "\\\",\\\"" UINT64_FORMAT "\\\"]\"",
+							row->commit_lsn, row->lsn);
+	append_stamps(out, nanos);
+	cdc_dbz_text(out, &source->table);
+	if (scan)
+		cdc_buf_append_lit(out, "null,\"lsn\":null");
+	else if (alone)
+		out->len += sprintf(cdc_buf_reserve(out, 64), "null,\"lsn\":" UINT64_FORMAT,
+							row->lsn);
+	else
+		out->len += sprintf(cdc_buf_reserve(out, 64), "%u,\"lsn\":" UINT64_FORMAT,
+							row->xid, row->lsn);
+	cdc_buf_append_lit(out, ",\"xmin\":null,\"origin\":null,\"origin_lsn\":null}");
+}
+
+void
+cdc_dbz_transaction(CdcBuf *out, const CdcRow *row)
+{
+	if (row == NULL)
+		cdc_buf_append_lit(out, ",\"transaction\":null");
+	else
+		out->len += sprintf(cdc_buf_reserve(out, 160),
+							",\"transaction\":{\"id\":\"%u:" UINT64_FORMAT "\",\"total_order\":"
+							UINT64_FORMAT ",\"data_collection_order\":" UINT64_FORMAT "}",
+							row->xid, row->lsn, row->event, row->table_event);
+}
 
 /* ---- making an encoder ---- */
 
-char *
-cdc_debezium_topic(const char *prefix, const char *schema, const char *table)
+static char *
+topic_name(char *name)
 {
-	char	   *name = psprintf("%s.%s.%s", prefix, schema, table);
 	char	   *dst = name;
 
 	for (const char *p = name; *p != '\0'; p += pg_mblen(p))
@@ -105,6 +176,18 @@ cdc_debezium_topic(const char *prefix, const char *schema, const char *table)
 	}
 	*dst = '\0';
 	return name;
+}
+
+char *
+cdc_debezium_topic(const char *prefix, const char *schema, const char *table)
+{
+	return topic_name(psprintf("%s.%s.%s", prefix, schema, table));
+}
+
+char *
+cdc_debezium_event_topic(const CdcDebeziumOptions *opts, const char *db, const char *name)
+{
+	return topic_name(psprintf("%s.%s", opts->name[0] != '\0' ? opts->name : db, name));
 }
 
 /* The column of the table that a column of the rows is. */
@@ -190,12 +273,6 @@ init_columns(CdcRowEncoder *enc, const CdcEncodeTable *table, StringInfo row_sch
 		RelationClose(rel);
 }
 
-static char *
-quoted(const char *s)
-{
-	return cdc_json_quote(CurrentMemoryContext, s);
-}
-
 static void
 debezium_init(CdcRowEncoder *enc, const CdcEncodeTable *table)
 {
@@ -231,33 +308,25 @@ debezium_init(CdcRowEncoder *enc, const CdcEncodeTable *table)
 		for (int i = 0; i < 2; i++)
 			appendStringInfo(&text, "{\"type\":\"struct\",\"fields\":[%s],\"optional\":true,\"name\":\"%s.Value\",\"field\":\"%s\"},",
 							 row_schema.data, name, i == 0 ? "before" : "after");
-		appendStringInfo(&text, SOURCE_SCHEMA "," TRANSACTION_SCHEMA "," TAIL_SCHEMA
+		appendStringInfo(&text, CDC_DBZ_SOURCE_SCHEMA "," CDC_DBZ_TRANSACTION_SCHEMA "," TAIL_SCHEMA
 						 "],\"optional\":false,\"name\":\"%s.Envelope\",\"version\":2},\"payload\":",
 						 name);
 	}
 	appendStringInfoString(&text, "{\"before\":");
 	state->value_open = cdc_text(enc->cxt, text.data);
 
-	resetStringInfo(&text);
-	appendStringInfo(&text, ",\"source\":{\"version\":\"" SOURCE_VERSION "\",\"connector\":\"postgresql\",\"name\":%s,\"ts_ms\":",
-					 quoted(prefix));
-	state->source_open = cdc_text(enc->cxt, text.data);
-	resetStringInfo(&text);
-	appendStringInfo(&text, ",\"db\":%s,\"sequence\":", quoted(db));
-	state->source_db = cdc_text(enc->cxt, text.data);
-	resetStringInfo(&text);
-	appendStringInfo(&text, ",\"schema\":%s,\"table\":%s,\"txId\":", quoted(table->schema),
-					 quoted(table->name));
-	state->source_table = cdc_text(enc->cxt, text.data);
+	cdc_dbz_source_init(enc->cxt, &state->source, prefix, db, table->schema, table->name);
+	name = psprintf("%s.%s", table->schema, table->name);
+	state->collection = MemoryContextStrdup(enc->cxt, name);
+}
+
+const char *
+cdc_debezium_collection(const CdcRowEncoder *enc)
+{
+	return ((const DebeziumState *) enc->state)->collection;
 }
 
 /* ---- rows ---- */
-
-static inline void
-append_text(CdcBuf *out, const CdcText *text)
-{
-	cdc_buf_append(out, text->data, text->len);
-}
 
 static void
 append_columns(const Columns *columns, CdcBuf *out, const Datum *values,
@@ -269,11 +338,11 @@ append_columns(const Columns *columns, CdcBuf *out, const Datum *values,
 	{
 		Column	   *column = &columns->column[i];
 
-		append_text(out, &column->prefix);
+		cdc_dbz_text(out, &column->prefix);
 		if (nulls[column->att])
-			append_text(out, &column->null);
+			cdc_dbz_text(out, &column->null);
 		else if (unlikely(unavailable != NULL && unavailable[column->att]))
-			append_text(out, &column->marker);
+			cdc_dbz_text(out, &column->marker);
 		else
 		{
 			cdc_buf_reserve(out, CDC_DATUM_ROOM);
@@ -288,73 +357,22 @@ debezium_key(CdcRowEncoder *enc, CdcBuf *out, const CdcRow *row)
 {
 	DebeziumState *state = enc->state;
 
-	append_text(out, &state->key_open);
+	cdc_dbz_text(out, &state->key_open);
 	append_columns(&state->key, out, cdc_row_values(row), cdc_row_nulls(row),
 				   row->unavailable);
 	if (state->opts.key_schemas)
 		cdc_buf_append_char(out, '}');
 }
 
-static void
-append_stamps(CdcBuf *out, int64 nanos)
-{
-	cdc_buf_append_lit(out, ",\"ts_us\":");
-	cdc_envelope_int(out, nanos / NANOS_PER_MICRO);
-	cdc_buf_append_lit(out, ",\"ts_ns\":");
-	cdc_envelope_int(out, nanos);
-}
-
-static void
-append_source(DebeziumState *state, CdcBuf *out, const CdcRow *row)
-{
-	bool		scan = row->op == 'r';
-	int64		nanos = scan ? row->updated.wall : cdc_hlc_wall(row->commit_time);
-
-	append_text(out, &state->source_open);
-	cdc_envelope_int(out, nanos / (1000 * NANOS_PER_MICRO));
-	if (scan)
-		cdc_buf_append_lit(out, ",\"snapshot\":\"true\"");
-	else
-		cdc_buf_append_lit(out, ",\"snapshot\":\"false\"");
-	append_text(out, &state->source_db);
-	if (scan)
-		cdc_buf_append_lit(out, "null");
-	else
-		out->len += sprintf(cdc_buf_reserve(out, 64),
-							"\"[\\\"" UINT64_FORMAT "\\\",\\\"" UINT64_FORMAT "\\\"]\"",
-							row->commit_lsn, row->lsn);
-	append_stamps(out, nanos);
-	append_text(out, &state->source_table);
-	if (scan)
-		cdc_buf_append_lit(out, "null,\"lsn\":null");
-	else
-		out->len += sprintf(cdc_buf_reserve(out, 64), "%u,\"lsn\":" UINT64_FORMAT,
-							row->xid, row->lsn);
-	cdc_buf_append_lit(out, ",\"xmin\":null,\"origin\":null,\"origin_lsn\":null}");
-}
-
-static void
-append_transaction(DebeziumState *state, CdcBuf *out, const CdcRow *row)
-{
-	if (!state->opts.transactions || row->op == 'r')
-		cdc_buf_append_lit(out, ",\"transaction\":null");
-	else
-		out->len += sprintf(cdc_buf_reserve(out, 160),
-							",\"transaction\":{\"id\":\"%u:" UINT64_FORMAT "\",\"total_order\":"
-							UINT64_FORMAT ",\"data_collection_order\":" UINT64_FORMAT "}",
-							row->xid, row->lsn, row->event, row->table_event);
-}
-
 static bool
 debezium_value(CdcRowEncoder *enc, CdcBuf *out, const CdcRow *row)
 {
 	DebeziumState *state = enc->state;
-	struct timespec now;
 	int64		nanos;
 
 	if (row->op == CDC_OP_TOMBSTONE)
 		return false;
-	append_text(out, &state->value_open);
+	cdc_dbz_text(out, &state->value_open);
 	if (row->old_values != NULL)
 		append_columns(&state->row, out, row->old_values, row->old_nulls, NULL);
 	else
@@ -364,11 +382,10 @@ debezium_value(CdcRowEncoder *enc, CdcBuf *out, const CdcRow *row)
 		append_columns(&state->row, out, row->values, row->nulls, row->unavailable);
 	else
 		cdc_buf_append_lit(out, "null");
-	append_source(state, out, row);
-	append_transaction(state, out, row);
+	cdc_dbz_source(&state->source, out, row);
+	cdc_dbz_transaction(out, state->opts.transactions && row->op != 'r' ? row : NULL);
 
-	clock_gettime(CLOCK_REALTIME, &now);
-	nanos = (int64) now.tv_sec * 1000000000 + now.tv_nsec;
+	nanos = cdc_dbz_now();
 	out->len += sprintf(cdc_buf_reserve(out, 64), ",\"op\":\"%c\",\"ts_ms\":" INT64_FORMAT,
 						row->op, nanos / 1000000);
 	append_stamps(out, nanos);

@@ -21,6 +21,7 @@
 #include "utils/rel.h"
 
 #define CDC_DBZ_NAME_SIZE	256
+#define CDC_DBZ_PREFIXES_SIZE	2048
 
 typedef enum CdcDebeziumDecimal
 {
@@ -59,6 +60,17 @@ typedef enum CdcDebeziumBinary
 	CDC_DBZ_BINARY_HEX,
 } CdcDebeziumBinary;
 
+/* Which messages of pg_logical_emit_message() are sent. */
+typedef enum CdcDebeziumMessages
+{
+	CDC_DBZ_MESSAGES_NONE,
+	CDC_DBZ_MESSAGES_LISTED,	/* those whose prefix matches */
+	CDC_DBZ_MESSAGES_OTHERS,	/* those whose prefix does not */
+} CdcDebeziumMessages;
+
+/* How prefixes are matched: letters of either case, in the collation "C". */
+#define CDC_DBZ_PREFIX_FLAGS	(REG_ADVANCED | REG_ICASE)
+
 /*
  * The connector's settings that shape a message, by its own names.  In one
  * piece: it is copied as it is.
@@ -67,6 +79,8 @@ typedef struct CdcDebeziumOptions
 {
 	char		name[CDC_DBZ_NAME_SIZE];	/* topic.prefix, "": the database */
 	char		placeholder[CDC_DBZ_NAME_SIZE]; /* unavailable.value.placeholder */
+	char		prefixes[CDC_DBZ_PREFIXES_SIZE];	/* one regular expression */
+	CdcDebeziumMessages messages;
 	CdcDebeziumDecimal decimal;
 	CdcDebeziumTime time;
 	CdcDebeziumBinary binary;
@@ -113,6 +127,16 @@ extern char *cdc_debezium_schema(const CdcDebeziumType *t, bool optional,
  */
 extern char *cdc_debezium_default(MemoryContext cxt, Relation rel,
 								  Form_pg_attribute att, CdcDebeziumType *t);
+
+/*
+ * Topic of messages, or of transactions, below the prefix, palloc'ed; db:
+ * name of the database.
+ */
+extern char *cdc_debezium_event_topic(const CdcDebeziumOptions *opts,
+									  const char *db, const char *name);
+
+#define CDC_DBZ_MESSAGE_TOPIC	"message"
+#define CDC_DBZ_TRANSACTION_TOPIC	"transaction"
 
 /*
  * "prefix.schema.table" with what a topic cannot have replaced, palloc'ed.

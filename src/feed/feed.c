@@ -71,6 +71,8 @@ cdc_feed_define(CdcFeed *feed, const CdcDefinition *def)
 	feed->encode = cdc_effective_encode(feed->ops, feed->options, def->job_id);
 	feed->topics = NULL;
 	feed->ntopics = feed->maxtopics = 0;
+	feed->events = NULL;
+	memset(feed->event_topics, 0, sizeof(feed->event_topics));
 	feed->current = palloc0(sizeof(CdcTopic *) * Max(def->ntargets, 1));
 	feed->columns = palloc0(sizeof(char *) * Max(def->ntargets, 1));
 	for (int i = 0; i < def->ntargets; i++)
@@ -184,6 +186,31 @@ cdc_feed_resume_topic(CdcFeed *feed, int target, const char *columns,
 	feed->current[target]->schema_version = schema_version;
 }
 
+/* It outlives the feed's definition: see cdc_feed_destroy(). */
+CdcTopic *
+cdc_feed_add_topic(CdcFeed *feed, const char *name)
+{
+	MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
+	CdcTopic   *topic = palloc0(sizeof(CdcTopic));
+
+	topic->name = pstrdup(name);
+	topic->schema_version = 1;
+	MemoryContextSwitchTo(feed->cxt);
+	if (feed->ntopics == feed->maxtopics)
+	{
+		int			maxtopics = Max(feed->maxtopics * 2, 8);
+		CdcTopic  **topics = palloc0(sizeof(CdcTopic *) * maxtopics);
+
+		if (feed->ntopics > 0)
+			memcpy(topics, feed->topics, sizeof(CdcTopic *) * feed->ntopics);
+		feed->topics = topics;
+		feed->maxtopics = maxtopics;
+	}
+	feed->topics[feed->ntopics++] = topic;
+	MemoryContextSwitchTo(old);
+	return topic;
+}
+
 /*
  * The first row may be one that a transaction wrote behind its own ALTER
  * TABLE: what the topic held so far is what the table looked like before.
@@ -203,7 +230,6 @@ CdcTopic *
 cdc_feed_topic(CdcFeed *feed, int target, const char *columns)
 {
 	CdcTopic   *topic = feed->current[target];
-	MemoryContext old;
 
 	if (topic != NULL && columns != NULL && feed->columns[target] == NULL)
 		know_columns(feed, target);
@@ -218,26 +244,11 @@ cdc_feed_topic(CdcFeed *feed, int target, const char *columns)
 			return topic;
 	}
 
-	old = MemoryContextSwitchTo(TopMemoryContext);
-	topic = palloc0(sizeof(CdcTopic));
-	topic->name = pstrdup(feed->def->targets[target].topic);
+	topic = cdc_feed_add_topic(feed, feed->def->targets[target].topic);
 	topic->partitions = feed->def->targets[target].partitions;
-	topic->schema_version =
-		feed->current[target] ? feed->current[target]->schema_version + 1 : 1;
-	MemoryContextSwitchTo(feed->cxt);
-	if (feed->ntopics == feed->maxtopics)
-	{
-		int			maxtopics = Max(feed->maxtopics * 2, 8);
-		CdcTopic  **topics = palloc0(sizeof(CdcTopic *) * maxtopics);
-
-		if (feed->ntopics > 0)
-			memcpy(topics, feed->topics, sizeof(CdcTopic *) * feed->ntopics);
-		feed->topics = topics;
-		feed->maxtopics = maxtopics;
-	}
-	feed->topics[feed->ntopics++] = topic;
+	if (feed->current[target] != NULL)
+		topic->schema_version = feed->current[target]->schema_version + 1;
 	feed->current[target] = topic;
-	MemoryContextSwitchTo(old);
 	return topic;
 }
 

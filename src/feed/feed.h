@@ -30,6 +30,7 @@
 #include "sink/sink.h"
 #include "table/relcache.h"
 
+struct CdcDebeziumEvents;
 struct CdcScan;
 typedef struct CdcFeedPlace CdcFeedPlace;
 
@@ -43,6 +44,23 @@ typedef enum CdcFeedMode
 								 * empty */
 	CDC_FEED_STOPPED,			/* paused: only its position is kept */
 } CdcFeedMode;
+
+/* Events of one target in a transaction, for envelopes that count them. */
+typedef struct CdcFeedCount
+{
+	uint64		txn_number;		/* which transaction, see CdcFeed */
+	uint64		events;
+	char	   *collection;		/* what the envelope calls the target */
+} CdcFeedCount;
+
+/* Topics of messages that are of no target. */
+typedef enum CdcEventTopic
+{
+	CDC_TOPIC_MESSAGES,
+	CDC_TOPIC_TRANSACTIONS,
+} CdcEventTopic;
+
+#define CDC_EVENT_TOPICS	(CDC_TOPIC_TRANSACTIONS + 1)
 
 typedef struct CdcFeed
 {
@@ -75,6 +93,8 @@ typedef struct CdcFeed
 	CdcTopic  **current;		/* of each target, its newest */
 	char	  **columns;		/* what it is for, see cdc_desc_columns; NULL:
 								 * nothing was seen yet */
+	struct CdcDebeziumEvents *events;	/* these and the topics: NULL until needed */
+	CdcTopic   *event_topics[CDC_EVENT_TOPICS];
 	List	   *shapes;			/* see feed/shapes.h */
 	bool		new_shapes;		/* some are not stored yet */
 
@@ -113,6 +133,8 @@ typedef struct CdcFeed
 	uint64		txn_rows;
 	uint64		txn_events;		/* for envelopes that count them */
 	uint64		txn_number;		/* of transactions begun, repeats included */
+	CdcFeedCount *counts;		/* of messages, then of each target; grows */
+	int			ncounts;
 	CdcHlc		txn_hlc;
 	bool		end_at_commit;	/* goes ENDING when it is over */
 	XLogRecPtr	event_lsn;		/* its end, if what ends the feed is an event
@@ -362,6 +384,15 @@ extern void cdc_feed_trouble(CdcFeed *feed, const char *text);
  * before; columns: see cdc_desc_columns(), NULL: the newest one.
  */
 extern CdcTopic *cdc_feed_topic(CdcFeed *feed, int target, const char *columns);
+
+/* One more topic of the feed, version 1 of none of its targets. */
+extern CdcTopic *cdc_feed_add_topic(CdcFeed *feed, const char *name);
+
+/*
+ * Counts an event of the transaction at hand and returns the count of its
+ * target (-1: messages) with it.
+ */
+extern uint64 cdc_feed_count(CdcFeed *feed, int target, const char *collection);
 
 /* The newest topic of a target is of these columns and of this version. */
 extern void cdc_feed_resume_topic(CdcFeed *feed, int target,

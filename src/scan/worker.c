@@ -504,7 +504,7 @@ scan_tables(const CdcScanHeader *header, const CdcDefinition *def,
 			}
 			SPI_connect();
 			PushActiveSnapshot(GetTransactionSnapshot());
-			l_hi = cdc_compat_log_message("cdc_sink", "scan", 4);
+			l_hi = cdc_compat_log_message(CDC_MESSAGE_PREFIX, "scan", 4);
 			send_chunk(i, l_hi);
 			if (describe_table(&table, feed.encode.virtual_null, cxt))
 			{

@@ -365,24 +365,6 @@ build_entry(CdcTable *table, Relation rel)
 	pfree(wanted);
 }
 
-/* A relation may change in the middle of a transaction that is counted. */
-static void
-keep_counts(CdcTable *table, const CdcTable *old)
-{
-	if (!table->built || !old->built)
-		return;
-	for (int i = 0; i < table->nsubs; i++)
-	{
-		for (int j = 0; j < old->nsubs; j++)
-		{
-			if (table->subs[i].feed != old->subs[j].feed)
-				continue;
-			table->subs[i].txn_number = old->subs[j].txn_number;
-			table->subs[i].txn_events = old->subs[j].txn_events;
-		}
-	}
-}
-
 /* Are large values that were kept of it found by the same key and number? */
 static bool
 keeps_the_same(const CdcTable *table, const CdcTable *old)
@@ -423,7 +405,6 @@ refresh(CdcTable *table, Relation rel)
 		table->subs = subs;
 		table->built = true;
 	}
-	keep_counts(table, &old);
 	if (!keeps_the_same(table, &old))
 		cdc_toast_cache_forget(table);
 	retire(old.cxt);

@@ -26,10 +26,6 @@ typedef struct CdcSubscriber
 	CdcRowEncoder *encoder;
 	const char *unfit;			/* why the feed cannot send its rows, NULL: it
 								 * can */
-
-	/* For envelopes that count: events of the table in the feed's transaction. */
-	uint64		txn_number;
-	uint64		txn_events;
 } CdcSubscriber;
 
 typedef struct CdcTable

@@ -67,6 +67,14 @@ plugin_commit(LogicalDecodingContext *ctx, ReorderBufferTXN *txn,
 	cdc_change_sink->commit(txn);
 }
 
+static void
+plugin_message(LogicalDecodingContext *ctx, ReorderBufferTXN *txn,
+			   XLogRecPtr lsn, bool transactional, const char *prefix,
+			   Size size, const char *content)
+{
+	cdc_change_sink->message(transactional ? txn : NULL, lsn, prefix, content, size);
+}
+
 void
 cdc_plugin_init(OutputPluginCallbacks *cb)
 {
@@ -75,4 +83,5 @@ cdc_plugin_init(OutputPluginCallbacks *cb)
 	cb->change_cb = plugin_change;
 	cb->truncate_cb = plugin_truncate;
 	cb->commit_cb = plugin_commit;
+	cb->message_cb = plugin_message;
 }

@@ -25,6 +25,14 @@ typedef struct CdcChangeSink
 	void		(*truncate) (ReorderBufferTXN *txn, int nrels, Relation *rels,
 							 XLogRecPtr lsn);
 	void		(*commit) (ReorderBufferTXN *txn);
+
+	/*
+	 * A message of pg_logical_emit_message().  txn is NULL for one outside of
+	 * a transaction: it comes between two of them, and there is no core's
+	 * transaction then, so that catalogs may not be read.
+	 */
+	void		(*message) (ReorderBufferTXN *txn, XLogRecPtr lsn,
+							const char *prefix, const char *content, Size size);
 } CdcChangeSink;
 
 /* Set once by the lane worker before it opens a decoder. */

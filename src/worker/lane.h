@@ -71,13 +71,28 @@ extern void stream_append_row(CdcTable *table, CdcSubscriber *sub,
 							  ReorderBufferTXN *txn, CdcRow *row,
 							  const CdcBuf *identity);
 
-/* Counts an event of the feed's transaction, for envelopes that tell. */
-extern void stream_count_event(CdcSubscriber *sub);
-
-/* Appends the value of the message of a TRUNCATE; name: schema.table. */
+/*
+ * Appends the value of the message of a TRUNCATE; name: schema.table; number:
+ * of event_count_row().
+ */
 extern void stream_encode_truncate(CdcSubscriber *sub, ReorderBufferTXN *txn,
 								   XLogRecPtr lsn, const char *name,
-								   CdcBatch *batch);
+								   uint64 number, CdcBatch *batch);
+
+/*
+ * The last message of this batch is incomplete (NULL: none is any more), and
+ * is to go if an ERROR comes.
+ */
+extern void stream_message_open(CdcBatch *batch);
+
+/*
+ * Outside of a transaction of core's: this one is being decoded; NULL: none
+ * is any more.
+ */
+extern void stream_set_txn(ReorderBufferTXN *txn);
+
+/* Serves the sinks now and then during a long transaction. */
+extern void stream_serve(ReorderBufferTXN *txn);
 
 /*
  * The same in Debezium's envelope, for a change as a whole.  moved: the key

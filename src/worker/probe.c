@@ -78,13 +78,14 @@ first_with_topic(const CdcDefinition *def, int i)
 }
 
 static dsm_segment *
-make_request(const CdcDefinition *def, const char *sink_uri)
+make_request(const CdcDefinition *def, const char *sink_uri, List *others)
 {
 	StringInfoData data;
 	dsm_segment *seg;
 	ProbeShared *req;
 	Size		size;
 	int			ntopics = 0;
+	ListCell   *lc;
 
 	initStringInfo(&data);
 	appendBinaryStringInfo(&data, sink_uri, strlen(sink_uri) + 1);
@@ -97,6 +98,11 @@ make_request(const CdcDefinition *def, const char *sink_uri)
 			continue;
 		appendBinaryStringInfo(&data, def->targets[i].topic,
 							   strlen(def->targets[i].topic) + 1);
+		ntopics++;
+	}
+	foreach(lc, others)
+	{
+		appendBinaryStringInfo(&data, lfirst(lc), strlen(lfirst(lc)) + 1);
 		ntopics++;
 	}
 
@@ -171,9 +177,9 @@ wait_for_answer(ProbeShared *req, BackgroundWorkerHandle *handle)
 }
 
 void
-cdc_probe_sink(CdcDefinition *def, const char *sink_uri)
+cdc_probe_sink(CdcDefinition *def, const char *sink_uri, List *others)
 {
-	dsm_segment *seg = make_request(def, sink_uri);
+	dsm_segment *seg = make_request(def, sink_uri, others);
 	ProbeShared *req = dsm_segment_address(seg);
 	BackgroundWorkerHandle *volatile handle = NULL;
 	volatile bool answered = false;

@@ -29,6 +29,7 @@
 #include "worker/cursor.h"
 #include "worker/marks.h"
 #include "worker/lane.h"
+#include "worker/stream_event.h"
 
 /* Sinks are served once in so many rows of a long transaction. */
 #define ROWS_PER_SERVICE	512
@@ -136,6 +137,12 @@ stream_begin(ReorderBufferTXN *txn)
 		pass_over(txn);
 	if (unlikely(rbtxn_has_catalog_changes(txn)))
 		schema_learn(txn);
+}
+
+void
+stream_message_open(CdcBatch *batch)
+{
+	open_message = batch;
 }
 
 /* Encodes one message into the feed's open batch. */
@@ -563,6 +570,17 @@ stream_store_dead_letters(void)
 	MemoryContextReset(lost_cxt);
 }
 
+void
+stream_serve(ReorderBufferTXN *txn)
+{
+	if (unlikely(++rows_since_service >= ROWS_PER_SERVICE))
+	{
+		rows_since_service = 0;
+		lane_honour_stops(txn);
+		lane_pump_all();
+	}
+}
+
 static void
 stream_change(ReorderBufferTXN *txn, Relation rel, ReorderBufferChange *change)
 {
@@ -607,12 +625,7 @@ stream_change(ReorderBufferTXN *txn, Relation rel, ReorderBufferChange *change)
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(row_cxt);
 
-	if (unlikely(++rows_since_service >= ROWS_PER_SERVICE))
-	{
-		rows_since_service = 0;
-		lane_honour_stops(txn);
-		lane_pump_all();
-	}
+	stream_serve(txn);
 }
 
 /*
@@ -628,12 +641,18 @@ emit_truncate(CdcSubscriber *sub, Oid relid, bool whole, ReorderBufferTXN *txn,
 	char	   *name = quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)),
 												  get_rel_name(relid));
 	int			npartitions = Max(sub->topic->partitions, 1);
+	uint64		number = 0;		/* of the event, in its table's of the transaction */
 	CdcBatch   *batch;
 
 	/* what a scan has not handed over is gone, and must not come back */
 	if (feed->scan != NULL)
 		cdc_scan_drop_target(feed, sub->target, whole);
-	stream_count_event(sub);
+	if (feed->encode.debezium != NULL)
+	{
+		number = event_count_row(sub, txn, lsn);
+		if (number == 0)
+			return;
+	}
 	if (!cdc_feed_begin_row(feed, txn))
 		return;
 	cdc_feed_seal(feed);
@@ -644,7 +663,7 @@ emit_truncate(CdcSubscriber *sub, Oid relid, bool whole, ReorderBufferTXN *txn,
 		size_t		start = batch->buf.len;
 
 		msg->hlc = feed->txn_hlc;
-		stream_encode_truncate(sub, txn, lsn, name, batch);
+		stream_encode_truncate(sub, txn, lsn, name, number, batch);
 		msg->val_len = (uint32) (batch->buf.len - start);
 		if (sub->topic->partitions > 0)
 		{
@@ -797,6 +816,8 @@ stream_commit(ReorderBufferTXN *txn)
 	}
 	for (int i = 0; i < ntouched; i++)
 	{
+		if (touched[i]->touched && unlikely(touched[i]->txn_events > 0))
+			event_end(touched[i], txn);
 		if (touched[i]->touched)
 			cdc_feed_end_txn(touched[i], txn);
 		history_note(touched[i]->queued_hlc);
@@ -818,6 +839,24 @@ stream_commit(ReorderBufferTXN *txn)
 	lane.in_callback = false;
 }
 
+static void
+stream_message(ReorderBufferTXN *txn, XLogRecPtr lsn, const char *prefix,
+			   const char *content, Size size)
+{
+	MemoryContext old = MemoryContextSwitchTo(row_cxt);
+
+	event_message(txn, lsn, prefix, content, size);
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(row_cxt);
+}
+
+void
+stream_set_txn(ReorderBufferTXN *txn)
+{
+	current_txn = txn;
+	lane.in_callback = txn != NULL;
+}
+
 ReorderBufferTXN *
 stream_txn(void)
 {
@@ -832,6 +871,7 @@ stream_init(void)
 		.change = stream_change,
 		.truncate = stream_truncate,
 		.commit = stream_commit,
+		.message = stream_message,
 	};
 
 	row_cxt = AllocSetContextCreate(TopMemoryContext, "cdc_sink row",

@@ -15,24 +15,11 @@
 #include "scan/scan.h"
 #include "table/relcache.h"
 #include "worker/lane.h"
-
-void
-stream_count_event(CdcSubscriber *sub)
-{
-	CdcFeed    *feed = sub->feed;
-
-	if (sub->txn_number != feed->txn_number)
-	{
-		sub->txn_number = feed->txn_number;
-		sub->txn_events = 0;
-	}
-	feed->txn_events++;
-	sub->txn_events++;
-}
+#include "worker/stream_event.h"
 
 void
 stream_encode_truncate(CdcSubscriber *sub, ReorderBufferTXN *txn, XLogRecPtr lsn,
-					   const char *name, CdcBatch *batch)
+					   const char *name, uint64 number, CdcBatch *batch)
 {
 	CdcFeed    *feed = sub->feed;
 	CdcRow		event = {.op = 't'};
@@ -50,7 +37,7 @@ stream_encode_truncate(CdcSubscriber *sub, ReorderBufferTXN *txn, XLogRecPtr lsn
 	event.commit_time = cdc_compat_commit_time(txn);
 	event.xid = txn->xid;
 	event.event = feed->txn_events;
-	event.table_event = sub->txn_events;
+	event.table_event = number;
 	cdc_encode_message(sub->encoder, &batch->buf, &event, false, NULL, &parts);
 }
 
@@ -66,9 +53,10 @@ append_event(CdcTable *table, CdcSubscriber *sub, ReorderBufferTXN *txn,
 
 	if (!stream_touch(feed, txn))
 		return;
-	stream_count_event(sub);
+	row->table_event = event_count_row(sub, txn, row->lsn);
+	if (row->table_event == 0)
+		return;
 	row->event = feed->txn_events;
-	row->table_event = sub->txn_events;
 	stream_append_row(table, sub, txn, row, identity);
 	if (row->op != 'd' || !cdc_encode_has_tombstones(&feed->encode) ||
 		!cdc_sink_has_keys(feed->ops) || !cdc_feed_takes(feed, txn))

@@ -20,6 +20,7 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
 #include "catalog/saved.h"
+#include "catalog/target.h"
 #include "commands/dbcommands.h"
 #include "commands/extension.h"
 #include "pgstat.h"
@@ -192,6 +193,8 @@ stop_feed(CdcFeed *feed)
 static void
 check_targets(CdcFeed *feed, const CdcJob *job)
 {
+	const char *why;
+
 	if (feed->mode == CDC_FEED_ENDING || feed->mode == CDC_FEED_STOPPED ||
 		feed->durable.resume_lsn == InvalidXLogRecPtr)
 		return;
@@ -209,8 +212,7 @@ check_targets(CdcFeed *feed, const CdcJob *job)
 		pg_strncasecmp(feed->def->sink, "external:", 9) != 0 &&
 		!superuser_arg(job->owner))
 	{
-		const char *why = feed->ops->forbidden(feed->uri);
-
+		why = feed->ops->forbidden(feed->uri);
 		if (why != NULL)
 		{
 			cdc_feed_end(feed, "the owner of the changefeed %s", why);
@@ -218,6 +220,14 @@ check_targets(CdcFeed *feed, const CdcJob *job)
 			feed->mode = CDC_FEED_ENDING;
 			return;
 		}
+	}
+	why = cdc_options_forbidden(feed->options, job->owner);
+	if (why != NULL)
+	{
+		cdc_feed_end(feed, "the owner of the changefeed %s", why);
+		feed->end_pauses = true;
+		feed->mode = CDC_FEED_ENDING;
+		return;
 	}
 	for (int i = 0; i < feed->def->ntargets; i++)
 	{
@@ -239,7 +249,7 @@ check_targets(CdcFeed *feed, const CdcJob *job)
 			 * comes to the change itself, unless the feed started behind it.
 			 */
 			if (feed->check_lsn == InvalidXLogRecPtr)
-				feed->check_lsn = cdc_compat_log_message("cdc_sink", "drop", 4);
+				feed->check_lsn = cdc_compat_log_message(CDC_MESSAGE_PREFIX, "drop", 4);
 			else if (cdc_decoder_position() >= feed->check_lsn &&
 					 feed->mode == CDC_FEED_ACTIVE)
 			{
@@ -522,7 +532,7 @@ begin_unseen(CdcFeed *feed)
 	}
 	if (feed->seen_lsn == InvalidXLogRecPtr)
 	{
-		feed->seen_lsn = cdc_compat_log_message("cdc_sink", "seen", 4);
+		feed->seen_lsn = cdc_compat_log_message(CDC_MESSAGE_PREFIX, "seen", 4);
 		lane.want_visit = true;
 		return;
 	}

@@ -83,7 +83,7 @@ def properties(name, kafka, port, folder):
 def statement(name, kafka):
     conf = configs()[name]
     settings = {"topic.prefix": name, "key.converter.schemas.enable": conf["schemas"],
-                "value.converter.schemas.enable": conf["schemas"]}
+                "value.converter.schemas.enable": conf["schemas"], "message.prefix.include.list": "note"}
     for key, value in list(conf["connector"].items()) + list(conf.get("format", {}).items()):
         if key != "table.exclude.list":
             settings[key] = value
@@ -198,9 +198,16 @@ def exact(theirs, ours):
                 m = json.loads(line)
                 v = json.loads(m["payload"]) if m["payload"] is not None else {}
                 v = v.get("payload", v) if "source" not in v else v
-                if "source" in v:
+                if v.get("status") == "BEGIN":
+                    begin = (v["id"], v["ts_ms"])
+                elif v.get("status") == "END" and v["event_count"] > 0:
+                    topics.setdefault(m["topic"], []).append(begin + (v["id"], v["ts_ms"]))
+                elif "source" in v:
                     s = v["source"]
-                    if v["op"] != "r":
+                    if v["op"] == "m" and s["txId"] is None:
+                        # the time is that of its reading
+                        topics.setdefault(m["topic"], []).append((s["lsn"], json.loads(s["sequence"])[1]))
+                    elif v["op"] != "r":
                         topics.setdefault(m["topic"], []).append(
                             (v["op"], s["lsn"], s["txId"], s["ts_ms"], s["ts_us"], s["ts_ns"],
                              json.loads(s["sequence"])[1], v.get("transaction")))
@@ -226,7 +233,22 @@ def load(path):
         if isinstance(v, dict) and set(v) == {"schema", "payload"}:
             return {"schema": schemas[int(v["schema"])], "payload": v["payload"]}
         return v
-    return {t: [[part(k), part(v), h] for k, v, h in ms] for t, ms in d["topics"].items()}
+    topics = {t: [[part(k), part(v), h] for k, v, h in ms] for t, ms in d["topics"].items()}
+    return {t: transactions(ms) if t.endswith(".transaction") else ms for t, ms in topics.items()}
+
+
+def transactions(messages):
+    """Those with events; data_collections by name, since their order means nothing."""
+    kept = []
+    for key, value, headers in messages:
+        v = value["payload"] if set(value) == {"schema", "payload"} else value
+        if v["status"] == "END" and v["event_count"] == "0":
+            kept.pop()
+            continue
+        if v["status"] == "END":
+            v["data_collections"] = dict(sorted((c["data_collection"], c["event_count"]) for c in v["data_collections"]))
+        kept.append([key, value, headers])
+    return kept
 
 
 def walk(path, a, b, found):
