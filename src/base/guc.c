@@ -17,7 +17,7 @@
 
 int			cdc_max_lanes = 64;
 int			cdc_max_feeds = 256;
-int			cdc_feed_memory = 32 * 1024;
+int			cdc_feed_memory = 48 * 1024;
 int			cdc_lane_memory = 64 * 1024;
 int			cdc_toast_cache = 8 * 1024;
 int			cdc_isolation_delay = 2000;
@@ -56,7 +56,7 @@ cdc_guc_init(void)
 	}
 	DefineCustomIntVariable("cdc_sink.feed_memory",
 							"Sets how much one changefeed may hold encoded and not yet acknowledged.",
-							NULL, &cdc_feed_memory, 32 * 1024, 256, MAX_KILOBYTES,
+							NULL, &cdc_feed_memory, 48 * 1024, 256, MAX_KILOBYTES,
 							PGC_SIGHUP, GUC_UNIT_KB, NULL, NULL, NULL);
 	DefineCustomIntVariable("cdc_sink.lane_memory",
 							"Sets how much all changefeeds of a database may hold encoded and not yet acknowledged.",

@@ -363,6 +363,36 @@ cdc_http_start(CdcHttp *http, const CdcHttpRequest *request)
 	return call;
 }
 
+void
+cdc_http_let_go(CdcHttpCall *call)
+{
+	CdcHttp    *http = call->http;
+	sigset_t	old;
+
+	if (!call->held)
+		return;
+	call->held = false;
+	if (!http->acting)
+		block_signals(&old);
+	(void) curl_easy_pause(call->easy, CURLPAUSE_CONT);
+	if (!http->acting)
+		restore_signals(&old);
+}
+
+void
+cdc_http_cancel(CdcHttpCall *call)
+{
+	CdcHttp    *http = call->http;
+	sigset_t	old;
+
+	if (!http->acting)
+		block_signals(&old);
+	detach_call(call);
+	if (!http->acting)
+		restore_signals(&old);
+	cdc_http_call_free(call);
+}
+
 static void
 finish_call(CdcHttpCall *call, CURLcode result)
 {

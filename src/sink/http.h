@@ -74,6 +74,8 @@ typedef struct CdcHttpRequest
 								 * copied */
 	const CdcHttpSlice *slices; /* body; the array is copied, bytes are not */
 	int			nslices;		/* 0: no body (an empty one for POST, PUT) */
+	bool		held;			/* the end of the body waits for
+								 * cdc_http_let_go() */
 	bool		last_will;		/* carried out also when the engine is closed, in
 								 * what little time that has; without a body */
 	bool		public_tls;		/* not by the engine's TLS settings, but with the
@@ -112,6 +114,12 @@ extern CdcHttpCall *cdc_http_start(CdcHttp *http, const CdcHttpRequest *request)
  */
 extern void cdc_http_begin(CdcHttp *http);
 extern void cdc_http_push(CdcHttp *http);
+
+/* The rest of a held body may go. */
+extern void cdc_http_let_go(CdcHttpCall *call);
+
+/* Breaks a request off; it is gone when this returns, without a callback. */
+extern void cdc_http_cancel(CdcHttpCall *call);
 
 /* Requests under way. */
 extern int	cdc_http_active(const CdcHttp *http);

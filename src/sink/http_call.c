@@ -20,6 +20,7 @@
 #define MAX_HEADERS			65536	/* bytes of headers of an answer */
 #define MAX_FLAT			65535	/* of a body that goes out with the headers */
 #define MAX_DISCARDED		1048576 /* of a body, beyond what is kept */
+#define HELD_BYTES			1024	/* of a body that must not be complete yet */
 
 /* ---- words ----------------------------------------------------------- */
 
@@ -151,6 +152,14 @@ on_read(char *dst, size_t size, size_t nitems, void *arg)
 	size_t		room = size * nitems;
 	size_t		n = 0;
 
+	if (unlikely(call->held))
+	{
+		int64		left = call->body_total - call->body_read - HELD_BYTES;
+
+		if (left <= 0)
+			return CURL_READFUNC_PAUSE;
+		room = Min(room, (size_t) left);
+	}
 	while (room > 0 && call->slice < call->nslices)
 	{
 		CdcHttpSlice *s = &call->slices[call->slice];
@@ -166,6 +175,7 @@ on_read(char *dst, size_t size, size_t nitems, void *arg)
 			call->slice_off = 0;
 		}
 	}
+	call->body_read += n;
 	return n;
 }
 
@@ -179,6 +189,7 @@ on_seek(void *arg, curl_off_t offset, int origin)
 		return CURL_SEEKFUNC_CANTSEEK;
 	call->slice = 0;
 	call->slice_off = 0;
+	call->body_read = 0;
 	return CURL_SEEKFUNC_OK;
 }
 
@@ -363,7 +374,8 @@ set_options(CdcHttpCall *call, const CdcHttpRequest *request)
 	EASY(CURLOPT_URL, request->url);
 	EASY(CURLOPT_FOLLOWLOCATION, 0L);
 	EASY(CURLOPT_NOSIGNAL, 1L);
-	EASY(CURLOPT_PIPEWAIT, 1L);
+	/* without TLS it would wait for an answer to see that there is no HTTP/2 */
+	EASY(CURLOPT_PIPEWAIT, pg_strncasecmp(request->url, "https:", 6) == 0 ? 1L : 0L);
 	EASY(CURLOPT_TCP_KEEPALIVE, 1L);
 	EASY(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
 	EASY(CURLOPT_USERAGENT, "cdc_sink");
@@ -460,6 +472,7 @@ cdc_http_call_create(CdcHttp *http, const CdcHttpRequest *request)
 	call->http = http;
 	call->done = request->done;
 	call->arg = request->arg;
+	call->held = request->held;
 	call->last_will = request->last_will;
 	call->max_body = request->max_body > 0 ? request->max_body : CDC_HTTP_BODY_MAX;
 	if (request->nslices > 0)

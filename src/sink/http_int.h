@@ -32,6 +32,8 @@ struct CdcHttpCall
 	char	   *flat;			/* a small body in one piece, NULL: in slices */
 	int			slice;			/* where the body is read */
 	size_t		slice_off;
+	int64		body_read;
+	bool		held;			/* its last bytes stay here */
 
 	char	   *reply_headers;
 	size_t		headers_len;

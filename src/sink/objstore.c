@@ -43,7 +43,8 @@ struct CdcObjStore
 	CdcSink    *sink;
 	const CdcObjTransport *transport;
 	CdcObjParams params;
-	uint64		part_size;		/* 0: no parts */
+	uint64		part_size;		/* 0: no parts unless memory is short */
+	size_t		part_min;		/* 0: no parts at all */
 	uint64		session;
 	uint32		next_serial;
 	uint32		next_file;
@@ -110,21 +111,24 @@ hold_limit(void)
 	return (size_t) cdc_feed_memory * 1024 / 4 * 3;
 }
 
-static uint64
-choose_part_size(const CdcObjTransport *transport, int64 file_size)
+static void
+choose_parts(CdcObjStore *store)
 {
+	const CdcObjTransport *transport = store->transport;
+	uint64		file_size = store->params.file_size;
 	size_t		limit = hold_limit();
 	uint64		size = Min(limit / 4, PREFERRED_PART);
 
 	if (transport->part_min == 0 || transport->part_min > limit / 2)
-		return 0;
+		return;
+	store->part_min = transport->part_min;
 
 	/* what fits in one request needs no more, as long as two fit in memory */
 	if (file_size <= limit / 2 && file_size <= WHOLE_OBJECT)
-		return 0;
-	if (size < (uint64) file_size / transport->max_parts + 1)
-		size = Min((uint64) file_size / transport->max_parts + 1, limit / 2);
-	return Max(size, transport->part_min);
+		return;
+	if (size < file_size / transport->max_parts + 1)
+		size = Min(file_size / transport->max_parts + 1, limit / 2);
+	store->part_size = Max(size, transport->part_min);
 }
 
 static uint64
@@ -148,7 +152,7 @@ cdc_objstore_create(CdcSink *sink, const CdcSinkConfig *config,
 	store->sink = sink;
 	store->transport = transport;
 	store->params = *params;
-	store->part_size = choose_part_size(transport, params->file_size);
+	choose_parts(store);
 	store->bound = config->floor;
 	if (writer == 0 && !pg_strong_random(&writer, sizeof(writer)))
 	{
@@ -337,9 +341,9 @@ cdc_objstore_relieve(CdcObjStore *store)
 	/* what is on its way will make room */
 	if (store->sink->broken || store->nbusy > 0)
 		return;
-	for (int i = 0; i < store->nopen && store->part_size > 0; i++)
+	for (int i = 0; i < store->nopen && store->part_min > 0; i++)
 	{
-		if (cdc_object_tail_size(store->open[i]) < store->transport->part_min)
+		if (cdc_object_tail_size(store->open[i]) < store->part_min)
 			continue;
 		send_part(store, store->open[i]);
 		sent = true;
@@ -383,7 +387,7 @@ take_message(CdcObjStore *store, CdcBatch *batch)
 		return false;
 	}
 	if (cdc_object_size(object) >= store->params.file_size ||
-		(store->part_size > 0 && object->nparts >= store->transport->max_parts))
+		(store->part_min > 0 && object->nparts >= store->transport->max_parts))
 		cut_objects(store, topic, NULL);
 	else if (store->part_size > 0 &&
 			 cdc_object_tail_size(object) >= store->part_size)

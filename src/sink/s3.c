@@ -166,7 +166,8 @@ dialect_start(CdcSink *sink, const CdcUploadRequest *request,
 	CdcHttpSlice body;
 	CdcS3Request r = {
 		.name = upload->object->name, .slices = request->slices,
-		.nslices = request->nslices, .done = done, .arg = arg,
+		.nslices = request->nslices, .held = request->early,
+		.done = done, .arg = arg,
 	};
 	char		query[CDC_MULTIPART_QUERY_SIZE];
 
@@ -293,9 +294,15 @@ static const CdcSweepOps sweep = {
 static void
 configure(CdcUploadSink *base, const CdcUri *uri)
 {
+	CdcS3Config *config;
+
 	base->transport.part_min = CDC_MULTIPART_MIN_PART;
 	base->transport.max_parts = CDC_MULTIPART_MAX_PARTS;
 	base->config = &cdc_s3_config(uri)->base;
+
+	/* a server that keeps half a body is told that it is not the whole */
+	config = (CdcS3Config *) base->config;
+	base->dialect.early = config->sign_bodies || config->checksums;
 }
 
 static bool

@@ -197,6 +197,16 @@ cdc_s3_config(const CdcUri *uri)
 	 */
 	config->sign_bodies = !config->base.https &&
 		!cdc_uri_bool(uri, "AWS_SKIP_CHECKSUM", is_this_machine(config->base.host));
+
+	/*
+	 * A server may take what has come of a body for all of it when the
+	 * connection breaks, unless it has a checksum.  Some that are not
+	 * Amazon's refuse that header, though: they have to be asked for it.
+	 */
+	config->checksums =
+		!cdc_uri_bool(uri, "AWS_SKIP_CHECKSUM",
+					  cdc_store_param(uri, "AWS_ENDPOINT") != NULL &&
+					  !is_this_machine(config->base.host));
 	config->base.insecure = cdc_uri_bool(uri, "AWS_SKIP_TLS_VERIFY", false);
 	config->storage_class = header_param(uri, "S3_STORAGE_CLASS");
 	config->enc_mode = header_param(uri, "AWS_SERVER_ENC_MODE");

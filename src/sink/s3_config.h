@@ -23,6 +23,7 @@ typedef struct CdcS3Config
 	char	   *kms_id;
 	char	   *storage_class;
 	bool		sign_bodies;
+	bool		checksums;		/* with bodies that are objects as a whole */
 } CdcS3Config;
 
 /*

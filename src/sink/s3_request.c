@@ -8,11 +8,15 @@
  */
 #include "postgres.h"
 
+#include <openssl/evp.h>
+
+#include "port/pg_bswap.h"
+#include "port/pg_crc32c.h"
 #include "sink/s3_request.h"
 #include "sink/sigv4.h"
 
 /* Hashing more would hold up the lane; TLS protects what goes over it. */
-#define MAX_SIGNED_BODY		(16 * 1024 * 1024)
+#define MAX_SIGNED_BODY		(32 * 1024 * 1024)
 
 /* The path of an object, or of the bucket itself, malloc'ed; NULL: no memory. */
 static char *
@@ -35,12 +39,27 @@ make_path(const CdcS3Config *config, const char *name)
 	return path;
 }
 
+/* As x-amz-checksum-crc32c has it: eight characters of base64. */
+static void
+checksum_of(char *dst, const CdcHttpSlice *slices, int nslices)
+{
+	pg_crc32c	crc;
+
+	INIT_CRC32C(crc);
+	for (int i = 0; i < nslices; i++)
+		COMP_CRC32C(crc, slices[i].data, slices[i].len);
+	FIN_CRC32C(crc);
+	crc = pg_hton32(crc);
+	(void) EVP_EncodeBlock((unsigned char *) dst, (const unsigned char *) &crc, sizeof(crc));
+}
+
 CdcHttpCall *
 cdc_s3_start(CdcHttp *http, const CdcS3Config *config, const CdcAwsKey *key,
 			 const CdcS3Request *request)
 {
 	CdcAwsRequest r;
 	CdcHttpCall *call;
+	char		checksum[16];
 	char	   *path = make_path(config, request->name);
 	size_t		len = 0;
 
@@ -69,8 +88,16 @@ cdc_s3_start(CdcHttp *http, const CdcS3Config *config, const CdcAwsKey *key,
 	if (request->creates || request->nslices > 0)
 		r.content_type = "application/octet-stream";
 	r.sign_body = config->sign_bodies && len <= MAX_SIGNED_BODY;
+	if (request->creates && request->nslices > 0 &&
+		(config->checksums || (config->sign_bodies && !r.sign_body)))
+	{
+		checksum_of(checksum, request->slices, request->nslices);
+		r.headers[3].name = "x-amz-checksum-crc32c";
+		r.headers[3].value = checksum;
+	}
 	r.http.slices = request->slices;
 	r.http.nslices = request->nslices;
+	r.http.held = request->held;
 	r.http.last_will = request->last_will;
 	cdc_store_timeouts(&r.http, len);
 	r.http.max_body = request->max_body;

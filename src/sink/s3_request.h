@@ -21,7 +21,8 @@ typedef struct CdcS3Request
 								 * the bucket itself */
 	const char *query;			/* escaped, sorted by name; NULL: none */
 	bool		creates;		/* an object: its class and encryption are told */
-	bool		last_will;		/* see http.h */
+	bool		held;			/* see http.h */
+	bool		last_will;
 	const CdcHttpSlice *slices; /* body */
 	int			nslices;
 	size_t		max_body;		/* of the answer; 0: CDC_HTTP_BODY_MAX */

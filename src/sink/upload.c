@@ -23,6 +23,10 @@
 /* So far from the head of the queue an object is looked for that may go. */
 #define LOOK_AHEAD		64
 
+/* PUTs before their turn; smaller ones are not worth it. */
+#define MAX_EARLY		4
+#define EARLY_MIN_BYTES	(1024 * 1024)
+
 #define FIRST_DELAY_MS	100
 #define MAX_DELAY_MS	30000
 
@@ -48,6 +52,7 @@ struct CdcUploader
 	dlist_head	parts;			/* CdcObjPart to be sent or on its way */
 	dlist_head	dropped;		/* CdcObject */
 	int			nactive;		/* with a request under way */
+	int			nearly;			/* of them, before their turn */
 	int			delay_ms;		/* 0: no trouble */
 	int64		not_before;		/* no request before, by cdc_http_now_ms() */
 };
@@ -81,6 +86,44 @@ cdc_uploader_in_trouble(const CdcUploader *up)
 	return up->delay_ms > 0;
 }
 
+/* ---- before their turn ------------------------------------------------ */
+
+/* It is not early any more; whether it is at all is the caller's business. */
+static void
+end_early(CdcUploader *up, CdcUpload *upload)
+{
+	upload->early = false;
+	up->nearly--;
+}
+
+/*
+ * Whoever they wait for has failed: that one must not wait for the requests
+ * that they take up, nor they for a server's patience.
+ */
+static void
+cancel_early(CdcUploader *up)
+{
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &up->queue)
+	{
+		CdcObject  *object = dlist_container(CdcObject, node, iter.cur);
+		CdcUpload  *upload = object->owner;
+
+		if (up->nearly == 0)
+			break;
+		if (!upload->early)
+			continue;
+		end_early(up, upload);
+		upload->patient = true;
+		cdc_http_cancel(upload->call);
+		upload->call = NULL;
+		free(upload->body);
+		upload->body = NULL;
+		up->nactive--;
+	}
+}
+
 /* ---- answers --------------------------------------------------------- */
 
 /* No request for a while, twice as long as the last time. */
@@ -95,6 +138,7 @@ back_off(CdcUploader *up, int64 retry_after_ms)
 	up->not_before = Max(up->not_before,
 						 now + Max(up->delay_ms, Min(retry_after_ms, MAX_WISH_MS)));
 	cdc_http_wake_in(up->http, up->not_before - now);
+	cancel_early(up);
 }
 
 static void
@@ -199,6 +243,18 @@ upload_answered(void *arg, const CdcHttpReply *reply)
 		request.part = upload->object->parts[0];
 	upload->call = NULL;
 	up->nactive--;
+	if (upload->early)
+	{
+		/*
+		 * Not even asked for in full: a server's patience may have ended, or
+		 * those before it fail as well.  It is sent again in its turn.
+		 */
+		end_early(up, upload);
+		upload->patient = true;
+		free(upload->body);
+		upload->body = NULL;
+		return;
+	}
 	verdict = up->dialect->judge(up->sink, &request, reply);
 	free(upload->body);
 	upload->body = NULL;
@@ -250,9 +306,9 @@ part_slices(const CdcObjPart *part, int *nslices)
 
 static bool
 start_part(CdcUploader *up, CdcUpload *upload, CdcObjPart *part, CdcUploadStep step,
-		   CdcHttpDone done, void *arg, void **call)
+		   bool early, CdcHttpDone done, void *arg, void **call)
 {
-	CdcUploadRequest request = {step, upload, part, NULL, 0};
+	CdcUploadRequest request = {step, upload, part, NULL, 0, early};
 	CdcHttpSlice *slices = part_slices(part, &request.nslices);
 
 	if (slices == NULL)
@@ -267,14 +323,23 @@ start_part(CdcUploader *up, CdcUpload *upload, CdcObjPart *part, CdcUploadStep s
 }
 
 static bool
+start_put(CdcUploader *up, CdcUpload *upload, bool early)
+{
+	upload->step = CDC_UPLOAD_PUT;
+	if (!start_part(up, upload, upload->object->parts[0], CDC_UPLOAD_PUT, early,
+					upload_answered, upload, &upload->call))
+		return false;
+	upload->early = early;
+	up->nearly += early;
+	return true;
+}
+
+static bool
 start_step(CdcUploader *up, CdcUpload *upload, CdcUploadStep step)
 {
 	CdcUploadRequest request = {step, upload, NULL, NULL, 0};
 
 	upload->step = step;
-	if (step == CDC_UPLOAD_PUT)
-		return start_part(up, upload, upload->object->parts[0], step,
-						  upload_answered, upload, &upload->call);
 	upload->call = up->dialect->start(up->sink, &request, upload_answered, upload);
 	if (upload->call == NULL)
 	{
@@ -293,24 +358,65 @@ may_start(const CdcUploader *up)
 		!up->sink->broken;
 }
 
-/* May it appear before all in front of it in the queue has? */
-static bool
-may_overtake(CdcUploader *up, CdcObject *object)
+typedef enum Turn
+{
+	TURN_NOW,					/* may appear before all in front of it has */
+	TURN_NEXT,					/* behind PUTs that are under way */
+	TURN_LATER,
+} Turn;
+
+static Turn
+turn_of(CdcUploader *up, CdcObject *object)
 {
 	const char *topic = cdc_object_topic(object);
+	Turn		turn = TURN_NOW;
 	dlist_iter	iter;
 
 	dlist_foreach(iter, &up->queue)
 	{
 		CdcObject  *other = dlist_container(CdcObject, node, iter.cur);
+		CdcUpload  *upload = other->owner;
 		const char *other_topic = cdc_object_topic(other);
 
 		if (other == object)
-			return true;
-		if (topic == NULL || (other_topic != NULL && strcmp(other_topic, topic) == 0))
-			return false;
+			return turn;
+		if (topic == NULL)
+			return TURN_LATER;
+		if (other_topic == NULL || strcmp(other_topic, topic) != 0)
+			continue;
+		if (!upload->simple || upload->call == NULL)
+			return TURN_LATER;
+		turn = TURN_NEXT;
 	}
-	return false;
+	return TURN_LATER;
+}
+
+static bool
+may_be_early(const CdcUploader *up, const CdcUpload *upload)
+{
+	return up->dialect->early && upload->simple && !upload->patient &&
+		upload->object->stored >= EARLY_MIN_BYTES &&
+		up->nearly < MAX_EARLY && up->delay_ms == 0;
+}
+
+/* Those whose turn has come may be sent to their end. */
+static void
+let_early_go(CdcUploader *up)
+{
+	dlist_iter	iter;
+
+	if (up->nearly == 0 || up->sink->broken)
+		return;
+	dlist_foreach(iter, &up->queue)
+	{
+		CdcObject  *object = dlist_container(CdcObject, node, iter.cur);
+		CdcUpload  *upload = object->owner;
+
+		if (!upload->early || turn_of(up, object) != TURN_NOW)
+			continue;
+		end_early(up, upload);
+		cdc_http_let_go(upload->call);
+	}
 }
 
 /* Objects that are complete; false: no memory. */
@@ -324,17 +430,18 @@ start_complete(CdcUploader *up)
 	{
 		CdcObject  *object = dlist_container(CdcObject, node, iter.cur);
 		CdcUpload  *upload = object->owner;
-		CdcUploadStep step = CDC_UPLOAD_PUT;
+		Turn		turn;
 
 		if (!may_start(up) || looked++ >= LOOK_AHEAD)
 			break;
 		if (upload->call != NULL ||
-			(!upload->simple && upload->nsent < upload->nknown) ||
-			!may_overtake(up, object))
+			(!upload->simple && upload->nsent < upload->nknown))
 			continue;
-		if (!upload->simple)
-			step = upload->check ? CDC_UPLOAD_CHECK : CDC_UPLOAD_COMMIT;
-		if (!start_step(up, upload, step))
+		turn = turn_of(up, object);
+		if (turn == TURN_LATER || (turn == TURN_NEXT && !may_be_early(up, upload)))
+			continue;
+		if (!(upload->simple ? start_put(up, upload, turn == TURN_NEXT) :
+			  start_step(up, upload, upload->check ? CDC_UPLOAD_CHECK : CDC_UPLOAD_COMMIT)))
 			return false;
 	}
 	return true;
@@ -364,7 +471,7 @@ start_large(CdcUploader *up)
 		if (!may_start(up))
 			return true;
 		if (part->call == NULL && upload->id != NULL &&
-			!start_part(up, upload, part, CDC_UPLOAD_PART, part_answered, part,
+			!start_part(up, upload, part, CDC_UPLOAD_PART, false, part_answered, part,
 						&part->call))
 			return false;
 	}
@@ -374,6 +481,7 @@ start_large(CdcUploader *up)
 void
 cdc_uploader_run(CdcUploader *up)
 {
+	let_early_go(up);
 	if (!may_start(up) ||
 		(up->delay_ms > 0 && cdc_http_now_ms() < up->not_before) ||
 		(dlist_is_empty(&up->queue) && dlist_is_empty(&up->large)) ||

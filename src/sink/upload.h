@@ -12,6 +12,9 @@
  * RESOLVED object waits for everything before it.  While there is trouble one
  * request at a time finds out whether it is over.
  *
+ * A PUT that has to wait for others of its table may start early: all of it
+ * is sent but its end, which follows when they are done.
+ *
  * Runs: lane worker, main thread; never blocks, never raises an ERROR.
  *-------------------------------------------------------------------------
  */
@@ -64,6 +67,8 @@ typedef struct CdcUpload
 	int			nmute;			/* parts without an answer since one was there */
 	CdcUploadStep step;			/* of the call */
 	void	   *call;
+	bool		early;			/* the call is held: its turn is still to come */
+	bool		patient;		/* was early, and nothing came of it */
 	bool		committed;		/* a COMMIT went out and may have been heard */
 	bool		check;			/* find out */
 	char	   *body;			/* of the call, dialect's; free()d after it */
@@ -77,11 +82,14 @@ typedef struct CdcUploadRequest
 	const CdcHttpSlice *slices; /* the part's bytes; they stay, the array does
 								 * not */
 	int			nslices;
+	bool		early;			/* PUT: to be held, see http.h */
 } CdcUploadRequest;
 
 typedef struct CdcUploadDialect
 {
 	bool		no_begin;		/* large objects need no BEGIN: upload->id is "" */
+	bool		early;			/* nothing of a PUT ever shows without its last
+								 * byte: it may begin before its turn */
 
 	/*
 	 * May requests be made?  False: something (a token) is on its way; the

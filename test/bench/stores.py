@@ -193,31 +193,44 @@ def wide_table(name, megabytes):
 
 def bench_s3():
     rows = wide_table("wide", SIZE_MB)
-    runs = [(i, signed, paused_feed("wide", s3_uri(f"feed{i}{signed}", AWS_SKIP_CHECKSUM=str(not signed).lower()),
+    runs = [(i, signed, paused_feed("wide", s3_uri(f"feed{i}{signed}", **({"AWS_SKIP_CHECKSUM": "false"} if signed else {})),
                                     "min_checkpoint_frequency='500ms'"))
             for i in range(REPEATS) for signed in (False, True)]
+    with open(f"{os.environ['CDC_BASE']}/s3/pid", encoding="ascii") as f:
+        server = int(f.read())
     note(f"s3: {rows} rows")
     sql("CALL wide_fill(%s::bigint)", rows)
     sql("CHECKPOINT")
-    results = {name: {"ours": [], "plain": [], "peak_mb": [], "cpu_per_gb": []} for name in ("unsigned", "signed")}
+    results = {name: {"ours": [], "plain": [], "peak_mb": [], "cpu_per_gb": [], "server_cpu": [], "plain_cpu": [],
+                      "plain_server_cpu": []} for name in ("unsigned", "signed")}
     data = os.urandom(40_000_000)
     for i, signed, job in runs:
         name = "signed" if signed else "unsigned"
         result = results[name]
+        spent = cpu_of([server])[server]
         took, peak, cpu = run_feed(job)
+        spent = cpu_of([server])[server] - spent
         sizes = [s for _, s in s3_list(f"feed{i}{signed}/")]
         total = sum(sizes) / 1e6
         s3_remove(f"feed{i}{signed}/")
         result["ours"].append(total / took)
         result["peak_mb"].append(peak)
         result["cpu_per_gb"].append(cpu * 1000 / total)
+        result["server_cpu"].append(spent * 1000 / total)
         result["objects"] = len(sizes)
+        before = os.times()
+        spent = cpu_of([server])[server]
         took = plain_puts(sizes, f"plain{i}{signed}", data, signed)
+        spent = cpu_of([server])[server] - spent
+        after = os.times()
         s3_remove(f"plain{i}{signed}/")
         result["plain"].append(total / took)
-        note(f"s3, bodies {name}: {total:.0f} MB in {len(sizes)} objects, ours {result['ours'][-1]:.0f} MB/s "
-             f"({result['cpu_per_gb'][-1]:.1f} CPU seconds of a GB), "
-             f"plain {result['plain'][-1]:.0f} MB/s, peak {peak} MB")
+        result["plain_cpu"].append((after.user + after.system - before.user - before.system) * 1000 / total)
+        result["plain_server_cpu"].append(spent * 1000 / total)
+        note(f"s3, bodies {name}: {total:.0f} MB in {len(sizes)} objects, MB/s (CPU seconds of a GB, and the "
+             f"server's): ours {result['ours'][-1]:.0f} ({result['cpu_per_gb'][-1]:.2f}, "
+             f"{result['server_cpu'][-1]:.2f}), plain {result['plain'][-1]:.0f} ({result['plain_cpu'][-1]:.2f}, "
+             f"{result['plain_server_cpu'][-1]:.2f}), peak {peak} MB")
     sql("DROP TABLE wide")
     for result in results.values():
         result["ratio"] = statistics.median(result["ours"]) / statistics.median(result["plain"])

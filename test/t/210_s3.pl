@@ -143,15 +143,20 @@ like(($node->psql('postgres', "SELECT changefeed_create('{t}', '" . $s3->uri('te
 	is(scalar(file_messages($s3->dir('test/host'))), 400, 'virtual-host style: all rows');
 }
 
-# a body is signed where somebody could come in between, or when asked for
+# a body is signed where somebody could come in between, or when asked for; the
+# server compares its checksum
 $s3->start_proxy;
-for my $case ([ 'UNSIGNED-PAYLOAD', {} ], [ '[0-9a-f]{64}', { AWS_SKIP_CHECKSUM => 'false' } ])
+for my $case (
+	[ 'UNSIGNED-PAYLOAD', 1, {} ],
+	[ '[0-9a-f]{64}', 1, { AWS_SKIP_CHECKSUM => 'false' } ],
+	[ 'UNSIGNED-PAYLOAD', 0, { AWS_SKIP_CHECKSUM => 'true' } ])
 {
-	my ($like, $param) = @$case;
+	my ($like, $checksum, $param) = @$case;
 	my $id = create('t', $s3->uri('test/body', %$param), "initial_scan = 'only'");
 	ok(wait_status($node, $id, 'succeeded'), 'body signed or not: a scan');
 	my ($head) = grep { m{^PUT /test/body/20} } reverse $s3->heads;
 	like($head, qr/^x-amz-content-sha256: $like\r?$/mi, 'body signed or not: as it should be');
+	is(scalar(() = $head =~ m{^x-amz-checksum-crc32c: [A-Za-z0-9+/]{6}==\r?$}mig), $checksum, 'body signed or not: with a checksum unless it is not to be');
 }
 
 # TLS, where the body is not signed

@@ -122,13 +122,16 @@ my %answers = (
 	throttle => [ '429 Too Many Requests', 'TooManyRequests', 'Please wait.', "Retry-After: 2\r\n" ],
 	expired => [ '400 Bad Request', 'ExpiredToken', 'The provided token has expired.' ],
 	skewed => [ '403 Forbidden', 'RequestTimeTooSkewed', 'The difference between the request time and the current time is too large.' ],
-	denied => [ '403 Forbidden', 'AccessDenied', 'Access Denied' ],);
+	denied => [ '403 Forbidden', 'AccessDenied', 'Access Denied' ],
+	impatient => [ '400 Bad Request', 'RequestTimeout', 'Your socket connection was not written to for too long.' ],);
 
 # pass; slowdown, throttle, expired, skewed, denied: an S3 error; reset: the connection breaks after
 # some of the body; lost: the server gets it all, its answer is lost;
 # lost-commit: the same, but only for the completion of a multipart upload;
-# hang: no answer; drip: one that does not end; late: the server gets each
-# request a second later, even if the client has left. Breaks what is under way.
+# keep: it gets all, its answers wait until the mode is pass; impatient: the
+# same, but who stops in a body is refused; hang: no answer; drip: one that does
+# not end; late: the server gets each request a second later, even if the client
+# has left. Breaks what is under way, but for keep and impatient to pass.
 sub mode
 {
 	my ($self, $mode) = @_;
@@ -147,13 +150,23 @@ sub break_off
 	return;
 }
 
+sub refuse
+{
+	my ($client, $mode) = @_;
+	my ($status, $code, $message, $more) = @{ $answers{$mode} };
+	my $xml = "<?xml version=\"1.0\"?><Error><Code>$code</Code><Message>$message</Message></Error>";
+	syswrite($client, "HTTP/1.1 $status\r\nContent-Type: application/xml\r\n" . ($more // '')
+		  . 'Content-Length: ' . length($xml) . "\r\nConnection: close\r\n\r\n$xml");
+	return;
+}
+
 sub relay
 {
 	my ($self, $client) = @_;
 	my $mode = PostgreSQL::Test::Utils::slurp_file($self->{mode_file});
 	my $server;
 	return $self->relay_late($client) if $mode eq 'late';
-	if ($mode =~ /^(pass|lost|lost-commit)$/)
+	if ($mode =~ /^(pass|lost|lost-commit|keep|impatient)$/)
 	{
 		$server = IO::Socket::INET->new(PeerAddr => $self->{endpoint} =~ s,^http://,,r);
 		return break_off($client) unless $server;
@@ -161,16 +174,32 @@ sub relay
 	my $set = IO::Select->new($client, $server // ());
 	my $got = '';
 	my $commit = 0;
+	my ($kept, $left, $idle) = ('', 0, 0);
 	while (1)
 	{
-		return break_off($client)
-		  if PostgreSQL::Test::Utils::slurp_file($self->{mode_file}) ne $mode;
-		for my $from ($set->can_read(0.1))
+		my $now = PostgreSQL::Test::Utils::slurp_file($self->{mode_file});
+		if ($mode =~ /^(keep|impatient)$/ && $now eq 'pass')
+		{
+			syswrite($client, $kept);
+			$mode = 'pass';
+		}
+		return break_off($client) if $now ne $mode;
+		my @ready = $set->can_read(0.1);
+		$idle = @ready ? 0 : $idle + 1;
+		return refuse($client, 'impatient') if $mode eq 'impatient' && $left > 0 && $idle >= 5;
+		for my $from (@ready)
 		{
 			my $n = sysread($from, my $buf, 65536);
 			return unless $n;
 			if ($server)
 			{
+				if ($mode =~ /^(keep|impatient)$/)
+				{
+					$kept .= $buf if $from == $server;
+					next if $from == $server;
+					$left -= $n;
+					$left = $2 - $n + length($1) if $buf =~ /^([A-Z]+ .*?\r\ncontent-length: *(\d+).*?\r\n\r\n)/is;
+				}
 				return break_off($client) if $mode eq 'lost' && $from == $server && $buf !~ m,^HTTP/1.1 100,;
 				$self->note_head($buf) if $from == $client;
 				$commit = $mode eq 'lost-commit' && $1 eq 'POST' && $2 =~ /uploadId=/
@@ -203,11 +232,7 @@ sub relay
 				}
 				return break_off($client);
 			}
-			my ($status, $code, $message, $more) = @{ $answers{$mode} };
-			my $xml = "<?xml version=\"1.0\"?><Error><Code>$code</Code><Message>$message</Message></Error>";
-			syswrite($client, "HTTP/1.1 $status\r\nContent-Type: application/xml\r\n" . ($more // '')
-				  . 'Content-Length: ' . length($xml) . "\r\nConnection: close\r\n\r\n$xml");
-			return;
+			return refuse($client, $mode);
 		}
 	}
 }
