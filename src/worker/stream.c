@@ -406,8 +406,10 @@ watched_change(CdcTable *table, ReorderBufferTXN *txn, Relation rel,
 			stop_before(feed);
 			continue;
 		}
-		if (table->nkeys == 0)
+		if (table->nkeys == 0 && table->identity != CDC_IDENTITY_FULL)
 		{
+			if (!touch(feed, txn))
+				continue;
 			cdc_feed_end(feed, "table \"%s\" has neither a primary key nor another replica identity any more",
 						 table->name);
 			stop_before(feed);

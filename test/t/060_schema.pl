@@ -136,6 +136,15 @@ run(q{INSERT INTO dr SELECT i, repeat('x', 100) FROM generate_series(1, 20000) i
 fails_with(qr/^failed: "(public\.)?dr" was dropped/, 'DROP TABLE');
 is(scalar(msgs()), 20001, 'DROP TABLE: everything before it was sent');
 
+# ---- a table without columns, all of which are its key
+new_feed('nothing', '', q{
+	CREATE TABLE nothing (); ALTER TABLE nothing REPLICA IDENTITY FULL});
+run('INSERT INTO nothing DEFAULT VALUES; DELETE FROM nothing');
+wait_feed($node, $job);
+is(join(' ', map { key_text($_) . (ref $_->{after} ? ':' . keys %{ $_->{after} } : '-') } msgs()),
+	'[]:0 []-', 'no columns at all');
+run("SELECT changefeed_cancel($job)");
+
 # ---- what else ends a feed: no key, unlogged, rights, row security
 sub ends_feed
 {
