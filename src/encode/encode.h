@@ -59,6 +59,9 @@ typedef struct CdcEncodeOptions
 	char	   *headers_column; /* or NULL */
 	const struct CdcDebeziumOptions *debezium;	/* of that envelope, or NULL */
 
+	/* What the topic in messages goes without, as topics have it, or NULL. */
+	const char *topic_prefix;
+
 	/* Where the messages go, for envelopes that tell. */
 	const char *sink_name;		/* "kafka" */
 	int64		job_id;

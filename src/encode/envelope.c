@@ -78,6 +78,15 @@ cdc_envelope_fields(CdcRowEncoder *enc, TupleDesc desc, const char *open)
 	return fields;
 }
 
+/* The name of a topic as messages tell it. */
+static const char *
+told_topic(const CdcEncodeOptions *opts, const char *topic)
+{
+	size_t		len = opts->topic_prefix ? strlen(opts->topic_prefix) : 0;
+
+	return len > 0 && strncmp(topic, opts->topic_prefix, len) == 0 ? topic + len : topic;
+}
+
 static void
 init_topic(CdcRowEncoder *enc, const char *topic)
 {
@@ -87,7 +96,7 @@ init_topic(CdcRowEncoder *enc, const char *topic)
 	enc->topic.data = "";
 	if (!enc->opts.topic_in_value)
 		return;
-	quoted = cdc_json_quote(CurrentMemoryContext, topic);
+	quoted = cdc_json_quote(CurrentMemoryContext, told_topic(&enc->opts, topic));
 	member = psprintf(", \"topic\": %s", quoted);
 	enc->topic = cdc_text(enc->cxt, member);
 	pfree(member);
@@ -311,6 +320,7 @@ cdc_encode_truncate(const CdcEncodeOptions *opts, CdcBuf *out,
 		PUT("\"key\": null, ");
 	if (opts->topic_in_value)
 	{
+		topic = told_topic(opts, topic);
 		PUT("\"topic\": ");
 		cdc_json_string(out, topic, strlen(topic));
 		PUT(", ");

@@ -53,10 +53,12 @@ cdc_feed_define(CdcFeed *feed, const CdcDefinition *def)
 	CdcOptions *options = cdc_options_parse(cdc_options_from_strings(def->noptions,
 																	 def->options));
 	const CdcSinkOps *ops = cdc_sink_of_type(def->sink_type);
+	CdcEncodeOptions encode;
 
 	if (ops == NULL)
 		elog(ERROR, "changefeed " INT64_FORMAT " has a sink of unknown kind",
 			 feed->job_id);
+	encode = cdc_effective_encode(ops, options, def);
 
 	/* tables that stay have the shape that they had for the feed */
 	for (int i = 0; former != NULL && i < former->ntargets; i++)
@@ -68,7 +70,7 @@ cdc_feed_define(CdcFeed *feed, const CdcDefinition *def)
 	feed->rules = cdc_rules_parse(def->nrules, def->rules);
 	feed->options = options;
 	feed->ops = ops;
-	feed->encode = cdc_effective_encode(feed->ops, feed->options, def->job_id);
+	feed->encode = encode;
 	feed->topics = NULL;
 	feed->ntopics = feed->maxtopics = 0;
 	feed->events = NULL;

@@ -454,7 +454,7 @@ scan_tables(const CdcScanHeader *header, const CdcDefinition *def,
 	const char *strings = (const char *) header + CDC_SCAN_HEADER_SIZE(header->nitems);
 
 	options = cdc_options_parse(cdc_options_from_strings(def->noptions, def->options));
-	feed.encode = cdc_effective_encode(ops, options, def->job_id);
+	feed.encode = cdc_effective_encode(ops, options, def);
 	feed.has_keys = cdc_sink_has_keys(ops);
 	feed.commit_times = feed.encode.mvcc_timestamp && track_commit_timestamp;
 

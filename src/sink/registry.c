@@ -8,8 +8,10 @@
  */
 #include "postgres.h"
 
+#include "mb/pg_wchar.h"
 #include "sink/closing.h"
 #include "sink/sink.h"
+#include "sink/topic.h"
 
 static const CdcSinkOps *const sinks[] = {
 	&cdc_sink_kafka,
@@ -107,6 +109,34 @@ cdc_sink_check_options(const CdcSinkOps *ops, const CdcOptions *options)
 					 errmsg("this sink is incompatible with option %s", name)));
 	}
 	check_envelope(ops, options);
+}
+
+CdcEncodeOptions
+cdc_effective_encode(const CdcSinkOps *ops, const CdcOptions *options,
+					 const CdcDefinition *def)
+{
+	CdcEncodeOptions encode = options->encode;
+
+	/*
+	 * Where messages are in a topic, or in a file named after it, the topic
+	 * in them is what the table is called, as in CockroachDB; a webhook has
+	 * nothing else to go by.
+	 */
+	if (ops->forces_topic_in_value)
+		encode.topic_in_value = true;
+	else if (encode.topic_in_value)
+	{
+		const char *prefix = cdc_uri_param(cdc_uri_parse(def->sink), "topic_prefix");
+
+		if (prefix != NULL && ops->sanitises_topics)
+			prefix = cdc_topic_sanitise(pg_server_to_any(prefix, strlen(prefix), PG_UTF8));
+		encode.topic_prefix = prefix;
+	}
+	if (ops->forces_key_in_value)
+		encode.key_in_value = true;
+	encode.sink_name = ops->name;
+	encode.job_id = def->job_id;
+	return encode;
 }
 
 void

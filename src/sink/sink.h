@@ -23,6 +23,7 @@
 #include "postgres.h"
 
 #include "base/hlc.h"
+#include "catalog/job.h"
 #include "catalog/options.h"
 #include "catalog/uri.h"
 #include "feed/batch.h"
@@ -177,21 +178,13 @@ extern void cdc_sink_trouble(CdcSink *sink, const char *fmt,...) pg_attribute_pr
 /* All is well again. */
 extern void cdc_sink_healthy(CdcSink *sink);
 
-/* What a feed's encoder does, given the options and where messages go. */
-static inline CdcEncodeOptions
-cdc_effective_encode(const CdcSinkOps *ops, const CdcOptions *options,
-					 int64 job_id)
-{
-	CdcEncodeOptions encode = options->encode;
-
-	if (ops->forces_key_in_value)
-		encode.key_in_value = true;
-	if (ops->forces_topic_in_value)
-		encode.topic_in_value = true;
-	encode.sink_name = ops->name;
-	encode.job_id = job_id;
-	return encode;
-}
+/*
+ * What a feed's encoder does, given the options and where messages go.  May
+ * allocate, in the current memory context.  Runs: main thread.
+ */
+extern CdcEncodeOptions cdc_effective_encode(const CdcSinkOps *ops,
+											 const CdcOptions *options,
+											 const CdcDefinition *def);
 
 /* Do messages have their key beside the value? */
 static inline bool

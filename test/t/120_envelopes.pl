@@ -93,7 +93,7 @@ wait_feed($node, $_) for $schema_job, map { $feed{$_}[0] } @names;
 for my $name (@names)
 {
 	my ($job, $prefix) = @{ $feed{$name} };
-	is_deeply([ lines_of("${prefix}t") ], [ map { s/<topic>/${prefix}t/r } @{ $want{$name} } ], $name);
+	is_deeply([ lines_of("${prefix}t") ], [ map { s/<topic>/t/r } @{ $want{$name} } ], $name);
 	my $plain = $name =~ /bare|row|key_only/ ? '->{"__crdb__":{"resolved":"<hlc>"}}' : '->{"resolved":"<hlc>"}';
 	ok( poll_until(sub { lines_of("${prefix}t", resolved => 1) > 0 }, 'a resolved message'),
 		'and it has resolved messages');
@@ -193,6 +193,7 @@ like(sql("SELECT error FROM changefeed_jobs WHERE job_id = $job"),
 	qr/key_column b of a deleted row of table keyed is not known without REPLICA IDENTITY FULL/, 'and says why');
 sql('ALTER TABLE keyed REPLICA IDENTITY FULL');
 ($job, $prefix) = feed('keyed', q(key_column = b, unordered, envelope = enriched));
+wait_feed($node, $job);
 sql('DELETE FROM keyed');
 wait_feed($node, $job);
 is_deeply([ lines_of("${prefix}keyed") ], [
