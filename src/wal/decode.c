@@ -10,6 +10,8 @@
  * After an ERROR in a callback the context is of no use any more, since core
  * has dropped the transaction it was in: the worker leaves and is started
  * again from the checkpoint rows.  A rewind closes and opens in good order.
+ * A transaction that is abandoned makes use of both: an ERROR of our own ends
+ * it, and the context is opened anew before its commit.
  *
  * Runs: lane worker.
  *-------------------------------------------------------------------------
@@ -37,6 +39,9 @@
 #define RECORDS_PER_CLOCK	64
 
 #define WROTE_MAX			64
+
+/* Of the ERROR that abandons a transaction; nobody else sees it. */
+#define ERRCODE_ABANDONED	MAKE_SQLSTATE('C', 'D', 'C', '0', '1')
 
 static LogicalDecodingContext *decoder = NULL;
 static MemoryContext decoder_cxt = NULL;
@@ -274,10 +279,42 @@ cdc_decode_some(int64 budget_us)
 	 * first needs it.
 	 */
 	MemoryContext old = MemoryContextSwitchTo(decoder_cxt);
-	bool		more = decode_some(budget_us);
+	volatile bool more = true;
+	volatile bool again = false;
 
+	PG_TRY();
+	{
+		more = decode_some(budget_us);
+	}
+	PG_CATCH();
+	{
+		if (geterrcode() != ERRCODE_ABANDONED)
+			PG_RE_THROW();
+
+		/* core has ended its own transaction and dropped the one decoded */
+		MemoryContextSwitchTo(old);
+		FlushErrorState();
+		again = true;
+	}
+	PG_END_TRY();
 	MemoryContextSwitchTo(old);
+	if (again)
+	{
+		XLogRecPtr	commit = decoder->reader->ReadRecPtr;
+
+		cdc_decoder_close();
+		cdc_decoder_open(commit);
+	}
 	return more;
+}
+
+void
+cdc_decoder_abandon(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_ABANDONED),
+			 errmsg_internal("the transaction is handed out again")));
+	pg_unreachable();
 }
 
 XLogRecPtr

@@ -39,6 +39,14 @@ extern XLogRecPtr cdc_decoder_read_ptr(void);
 extern void cdc_decoder_break(void);
 
 /*
+ * Hands out no more of the transaction at hand, and all of it once more:
+ * cdc_decode_some() goes back to before its commit and returns true.  Only
+ * for transactions without changes of the catalogs.  Runs: change callback;
+ * what it keeps of the transaction is for it to forget before.
+ */
+extern void cdc_decoder_abandon(void) pg_attribute_noreturn();
+
+/*
  * Sets a time at or before which all transactions of this database before
  * "to" were committed, as far back as the last checkpoint's WAL tells, and
  * not further than max_bytes.  False: it cannot tell.

@@ -6,6 +6,10 @@
  * Each visit to the catalog resolves them again.  What has changed is taken
  * over once the visit is through: the sink is closed and opened anew as
  * after trouble, so what it had not acknowledged is decoded and sent again.
+ * There are no visits while a transaction is being decoded.  A feed that does
+ * nothing there but wait for its sink would get the key that makes it well at
+ * the end only, so invalidations are looked at, which tell that there is
+ * something to be visited.
  * A server that is gone, or may no longer be used, is trouble of the feed,
  * which goes on when that is mended.
  *
@@ -18,7 +22,9 @@
 #include "base/err.h"
 #include "catalog/external.h"
 #include "miscadmin.h"
+#include "utils/inval.h"
 #include "utils/memutils.h"
+#include "utils/syscache.h"
 #include "worker/lane.h"
 
 /* What an external sink stands for; in a context of its own, below the feed's. */
@@ -31,6 +37,9 @@ struct CdcFeedPlace
 	char	  **secrets;
 	char	   *error;
 };
+
+/* A server or a mapping, whichever, since the last visit. */
+static bool some_have_changed = false;
 
 /* Everything that is looked at, as text: the same text, the same sink. */
 static char *
@@ -134,6 +143,44 @@ lane_has_external_sink(const CdcFeed *feed)
 						  strlen(CDC_EXTERNAL_SCHEME "://")) == 0;
 }
 
+/*
+ * Not when all caches are dropped, which says nothing of these.  Decoding
+ * comes to invalidations of the past, too: then a visit finds nothing new.
+ */
+static void
+note_change(Datum arg, int cache, uint32 hash)
+{
+	some_have_changed |= hash != 0;
+}
+
+static void
+watch_servers(void)
+{
+	static bool watching = false;
+
+	if (watching)
+		return;
+	watching = true;
+	CacheRegisterSyscacheCallback(FOREIGNSERVEROID, note_change, (Datum) 0);
+	CacheRegisterSyscacheCallback(USERMAPPINGOID, note_change, (Datum) 0);
+}
+
+bool
+lane_place_may_have_changed(const CdcFeed *feed)
+{
+	if (!lane_has_external_sink(feed) ||
+		(feed->sink != NULL && feed->sink->error[0] == '\0'))
+		return false;
+	AcceptInvalidationMessages();
+	return some_have_changed;
+}
+
+void
+lane_note_places_seen(void)
+{
+	some_have_changed = false;
+}
+
 void
 lane_resolve_place(CdcFeed *feed, Oid owner)
 {
@@ -143,6 +190,8 @@ lane_resolve_place(CdcFeed *feed, Oid owner)
 	MemoryContext cxt;
 	MemoryContext old;
 	CdcFeedPlace *place;
+
+	watch_servers();
 
 	/* one that was refused is looked at again: settings may have changed */
 	if (feed->place_text != NULL && strcmp(feed->place_text, text) == 0 &&

@@ -54,6 +54,9 @@
 
 CdcLane		lane;
 
+/* Not twice without a rewind, so that the lane gets on in any case. */
+static bool may_abandon = true;
+
 static void
 lane_exit(int code, Datum arg)
 {
@@ -515,6 +518,7 @@ lane_wait_for_room(CdcFeed *feed, ReorderBufferTXN *txn)
 		if (feed->mode != CDC_FEED_ACTIVE)
 			return;
 		if (TimestampDifferenceExceeds(since, now, cdc_isolation_delay) ||
+			lane_place_may_have_changed(feed) ||
 			(others_are_active(feed) && too_slow(feed, begin, now)))
 		{
 			cdc_feed_detach(feed, txn);
@@ -523,6 +527,40 @@ lane_wait_for_room(CdcFeed *feed, ReorderBufferTXN *txn)
 		lane_publish(now);
 		lane_sleep(20);
 	}
+}
+
+/*
+ * Feeds that were detached go back to before the transaction in any case, so
+ * it is begun once more for them or for nobody.
+ */
+void
+lane_abandon_if_useless(ReorderBufferTXN *txn)
+{
+	bool		waiting = false;
+	dlist_iter	iter;
+
+	if (!may_abandon || rbtxn_has_catalog_changes(txn) || lane.passing ||
+		cdc_toast_pending())
+		return;
+	dlist_foreach(iter, &lane.feeds)
+	{
+		CdcFeed    *feed = dlist_container(CdcFeed, node, iter.cur);
+
+		if (feed->mode == CDC_FEED_ACTIVE || feed->touched)
+			return;
+		waiting |= feed->mode == CDC_FEED_DETACHED && lane_place_may_have_changed(feed);
+	}
+	if (!waiting)
+		return;
+	ereport(DEBUG1,
+			(errmsg_internal("transaction at %X/%X is decoded again, after a look at a foreign server",
+							 LSN_FORMAT_ARGS(txn->end_lsn))));
+	may_abandon = false;
+	lane.want_visit = true;
+	lane.visited_at = 0;
+	lane.in_callback = false;
+	cdc_tables_reset_subscribers();
+	cdc_decoder_abandon();
 }
 
 /*
@@ -550,6 +588,7 @@ rewind_if_wanted(void)
 	if (start == InvalidXLogRecPtr)
 		return false;
 
+	may_abandon = true;
 	dlist_foreach(iter, &lane.feeds)
 	{
 		CdcFeed    *feed = dlist_container(CdcFeed, node, iter.cur);

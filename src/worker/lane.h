@@ -47,6 +47,13 @@ extern void lane_honour_stops(ReorderBufferTXN *txn);
 extern void lane_wait_for_room(CdcFeed *feed, ReorderBufferTXN *txn);
 
 /*
+ * Leaves a transaction if the rest of it is of no use to anybody and a feed
+ * waits for a visit to the catalog: all of it comes again.  Runs: change
+ * callback, before anything is done for the change.
+ */
+extern void lane_abandon_if_useless(ReorderBufferTXN *txn);
+
+/*
  * Closes a feed's sink, to be opened anew; what it has not acknowledged is
  * decoded again.  Between two transactions only.
  */
@@ -56,6 +63,15 @@ extern void lane_reopen_sink(CdcFeed *feed);
 extern bool lane_has_external_sink(const CdcFeed *feed);
 extern void lane_resolve_place(CdcFeed *feed, Oid owner);
 extern void lane_take_place(CdcFeed *feed);
+
+/*
+ * The feed's sink, which is in trouble, may stand for something else by now:
+ * a visit should look.  Also within a transaction.
+ */
+extern bool lane_place_may_have_changed(const CdcFeed *feed);
+
+/* Visits see what was changed up to now. */
+extern void lane_note_places_seen(void);
 
 /* stream.c: what is decoded, from core's callbacks to the feeds. */
 extern void stream_init(void);

@@ -34,6 +34,9 @@
 /* Sinks are served once in so many rows of a long transaction. */
 #define ROWS_PER_SERVICE	512
 
+/* Whether there is still use for it is asked once in so many of its changes. */
+#define CHANGES_PER_LOOK	1024
+
 /* Definitions inserted by the transaction at hand. */
 static List *new_definitions = NIL;
 static MemoryContext definition_cxt;
@@ -606,7 +609,8 @@ stream_change(ReorderBufferTXN *txn, Relation rel, ReorderBufferChange *change)
 		return;
 	}
 
-	change_number++;
+	if (unlikely(++change_number % CHANGES_PER_LOOK == 0) && new_definitions == NIL)
+		lane_abandon_if_useless(txn);
 	table = cdc_table_get(rel);
 	cdc_table_note_write(table);
 	if (table->nsubs == 0)

@@ -763,6 +763,7 @@ visit_catalog(void)
 	}
 
 	catalog_enter();
+	lane_note_places_seen();
 	if (lane.dbname == NULL)
 		lane.dbname = MemoryContextStrdup(TopMemoryContext, get_database_name(MyDatabaseId));
 	if (!find_extension())

@@ -155,6 +155,49 @@ ok(!(grep { $_->{after}{id} <= 230 } rows_of(@shore)), 'what was acknowledged is
 sql("SELECT changefeed_cancel($job)");
 wait_status($node, $job, 'canceled');
 
+# ---- in the middle of a transaction --------------------------------------------
+
+# larger than what the feed may hold, and as much patience with its sink as
+# there can be: it waits in there for a key that is right
+sql($_) for "ALTER SYSTEM SET cdc_sink.feed_memory = '4MB'", "ALTER SYSTEM SET cdc_sink.isolation_delay = '1h'", 'SELECT pg_reload_conf()';
+$job = create('external://lake/midway', $with =~ s/\}/, "initial_scan": "no"}/r);
+wait_feed($node, $job);
+sql("ALTER USER MAPPING FOR app SERVER lake OPTIONS (SET secret_access_key 'wrong-for-app')");
+write_rows(1);
+running_status_like($node, $job, qr/transient error: .*SignatureDoesNotMatch/, 'a wrong key');
+my $first = $id + 1;
+$id += 12_000;
+sql("INSERT INTO t SELECT i, repeat('v', 1000) FROM generate_series($first, $id) i");
+ok(poll_until(sub { sql("SELECT queued_bytes >= 4000000 FROM pg_stat_changefeed WHERE job_id = $job") eq 't' }, 'full', 60),
+	'the feed holds what it may of a transaction');
+sql("ALTER USER MAPPING FOR app SERVER lake OPTIONS (SET secret_access_key '$s3->{secret}')");
+wait_feed($node, $job, 60);
+like(slurp_file($node->logfile), qr/transaction at \S+ is decoded again, after a look at a foreign server/,
+	'the right key is taken before the end of the transaction');
+my %midway = map { $_->{after}{id} => 1 } rows_of(file_messages($s3->dir('test/shore/midway')));
+is(scalar(grep { !$midway{$_} } $first - 1 .. $id), 0, 'and all rows come');
+
+# also by a feed that waits while another one is sent such a transaction
+my $other = sql("SELECT changefeed_create('{t}', 'file://$files/midway', '{\"initial_scan\": \"no\"}')");
+wait_feed($node, $other);
+sql("ALTER USER MAPPING FOR app SERVER lake OPTIONS (SET secret_access_key 'wrong-for-app')");
+write_rows(1);
+running_status_like($node, $job, qr/transient error: .*SignatureDoesNotMatch/, 'a wrong key again');
+$first = $id + 1;
+$id += 12_000;
+sql("INSERT INTO t SELECT i, repeat('w', 1000) FROM generate_series($first, $id) i");
+ok(poll_until(sub { sql("SELECT queued_bytes >= 4000000 FROM pg_stat_changefeed WHERE job_id = $job") eq 't' }, 'full', 60),
+	'it holds what it may again');
+sql("ALTER USER MAPPING FOR app SERVER lake OPTIONS (SET secret_access_key '$s3->{secret}')");
+wait_feed($node, $_, 60) for $job, $other;
+%midway = map { $_->{after}{id} => 1 } rows_of(file_messages($s3->dir('test/shore/midway')));
+is(scalar(grep { !$midway{$_} } $first - 1 .. $id), 0, 'all rows come');
+my %there = map { $_->{after}{id} => 1 } rows_of(file_messages("$files/midway"));
+is(scalar(grep { !$there{$_} } $first - 1 .. $id), 0, 'of both feeds');
+sql("SELECT changefeed_cancel($_)") for $job, $other;
+wait_status($node, $_, 'canceled') for $job, $other;
+sql($_) for 'ALTER SYSTEM RESET cdc_sink.feed_memory', 'ALTER SYSTEM RESET cdc_sink.isolation_delay', 'SELECT pg_reload_conf()';
+
 # ---- webhooks and files -------------------------------------------------------
 
 sql('TRUNCATE t');
