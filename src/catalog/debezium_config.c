@@ -221,13 +221,17 @@ find_setting(const char *name)
 bool
 cdc_debezium_wants_message(const CdcDebeziumOptions *opts, const char *prefix)
 {
+	size_t		len = strlen(prefix);
 	bool		listed;
 
 	if (opts->messages == CDC_DBZ_MESSAGES_NONE)
 		return false;
-	listed = RE_compile_and_execute(cstring_to_text(opts->prefixes),
-									unconstify(char *, prefix), strlen(prefix),
-									CDC_DBZ_PREFIX_FLAGS, C_COLLATION_OID, 0, NULL);
+
+	/* anybody may have made it as long as he likes: that must not be dear */
+	listed = len <= CDC_DBZ_PREFIX_MAX &&
+		RE_compile_and_execute(cstring_to_text(opts->prefixes),
+							   unconstify(char *, prefix), (int) len,
+							   CDC_DBZ_PREFIX_FLAGS, C_COLLATION_OID, 0, NULL);
 	return listed == (opts->messages == CDC_DBZ_MESSAGES_LISTED);
 }
 

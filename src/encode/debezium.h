@@ -68,6 +68,9 @@ typedef enum CdcDebeziumMessages
 	CDC_DBZ_MESSAGES_OTHERS,	/* those whose prefix does not */
 } CdcDebeziumMessages;
 
+/* Longer prefixes match no expression, and are not sent. */
+#define CDC_DBZ_PREFIX_MAX	1024
+
 /* How prefixes are matched: letters of either case, in the collation "C". */
 #define CDC_DBZ_PREFIX_FLAGS	(REG_ADVANCED | REG_ICASE)
 

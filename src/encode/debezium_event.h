@@ -18,7 +18,7 @@
 /* What messages count as in data_collections. */
 #define CDC_DBZ_MESSAGES	"LOGICAL_DECODING_MESSAGE"
 
-/* Larger contents are not sent. */
+/* Larger contents are not sent: their text has to fit into a buffer. */
 #define CDC_DBZ_MESSAGE_MAX	(64 * 1024 * 1024)
 
 typedef struct CdcDebeziumEvents CdcDebeziumEvents;

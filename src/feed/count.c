@@ -40,13 +40,16 @@ cdc_feed_count(CdcFeed *feed, int target, const char *collection)
 	{
 		count->txn_number = feed->txn_number;
 		count->events = 0;
-	}
-	if (unlikely(count->collection == NULL || strcmp(count->collection, collection) != 0))
-	{
+
 		/* the first one, a renamed table, or another target than before */
-		if (count->collection != NULL)
-			pfree(count->collection);
-		count->collection = MemoryContextStrdup(feed->cxt, collection);
+		if (count->collection == NULL || strcmp(count->collection, collection) != 0)
+		{
+			char	   *former = count->collection;
+
+			count->collection = MemoryContextStrdup(feed->cxt, collection);
+			if (former != NULL)
+				pfree(former);
+		}
 	}
 	feed->txn_events++;
 	return ++count->events;

@@ -108,8 +108,7 @@ put_boundary(CdcFeed *feed, ReorderBufferTXN *txn, XLogRecPtr lsn,
 static bool
 begin_if_first(CdcFeed *feed, ReorderBufferTXN *txn, XLogRecPtr lsn)
 {
-	return feed->txn_events > 0 || !feed->encode.debezium->transactions ||
-		put_boundary(feed, txn, lsn, NULL, 0);
+	return feed->txn_events > 0 || put_boundary(feed, txn, lsn, NULL, 0);
 }
 
 uint64
@@ -117,6 +116,8 @@ event_count_row(CdcSubscriber *sub, ReorderBufferTXN *txn, XLogRecPtr lsn)
 {
 	CdcFeed    *feed = sub->feed;
 
+	if (likely(!feed->encode.debezium->transactions))
+		return 1;				/* it is told nowhere */
 	if (!begin_if_first(feed, txn, lsn))
 		return 0;
 	return cdc_feed_count(feed, sub->target, cdc_debezium_collection(sub->encoder));
@@ -128,8 +129,6 @@ event_end(CdcFeed *feed, ReorderBufferTXN *txn)
 	CdcDebeziumCount *counts;
 	int			n = 0;
 
-	if (feed->encode.debezium == NULL || !feed->encode.debezium->transactions)
-		return;
 	counts = palloc(sizeof(CdcDebeziumCount) * feed->ncounts);
 	for (int i = 0; i < feed->ncounts; i++)
 	{
@@ -167,17 +166,18 @@ put_message(CdcFeed *feed, ReorderBufferTXN *txn, XLogRecPtr lsn,
 
 	if (topic == NULL)
 		return;
-	if (TransactionIdIsValid(txn->xid))
+	if (feed->encode.debezium->transactions && TransactionIdIsValid(txn->xid))
 	{
 		if (!begin_if_first(feed, txn, lsn))
 			return;
 		row.table_event = cdc_feed_count(feed, -1, CDC_DBZ_MESSAGES);
 		row.event = feed->txn_events;
 	}
-	if (size > CDC_DBZ_MESSAGE_MAX)
+	if (size > CDC_DBZ_MESSAGE_MAX || strlen(prefix) > CDC_DBZ_PREFIX_MAX)
 	{
-		stream_lose_row(feed, topic, feed->txn_hlc,
-						psprintf("its content is larger than %d bytes", CDC_DBZ_MESSAGE_MAX));
+		stream_lose_row(feed, topic, feed->txn_hlc, size > CDC_DBZ_MESSAGE_MAX ?
+						"the message is larger than 64 MB" :
+						"the prefix of the message is longer than 1024 bytes");
 		return;
 	}
 	if (!cdc_feed_begin_row(feed, txn))

@@ -17,14 +17,15 @@
 /*
  * Counts an event of a row of the transaction at hand, which the feed is
  * touched by, and returns its number among those of its table; before the
- * first event goes the begin of the transaction, if the feed wants it.  0: the
- * feed takes nothing more for now, and has to be left alone.
+ * first event goes the begin of the transaction.  If the feed's envelope tells
+ * nothing of transactions it is 1 and nothing is done.  0: the feed takes
+ * nothing more for now, and has to be left alone.
  */
 extern uint64 event_count_row(CdcSubscriber *sub, ReorderBufferTXN *txn,
 							  XLogRecPtr lsn);
 
 /*
- * The end of a transaction with events, for feeds that want it.  Before
+ * The end of a transaction with events that were counted.  Before
  * cdc_feed_end_txn(), if the feed is touched still.
  */
 extern void event_end(CdcFeed *feed, ReorderBufferTXN *txn);

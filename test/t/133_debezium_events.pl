@@ -14,7 +14,7 @@ use MIME::Base64;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $node = new_cluster('debezium_events', conf => "cdc_sink.feed_memory = 1MB\ncdc_sink.isolation_delay = 100ms");
+my $node = new_cluster('debezium_events', conf => "cdc_sink.feed_memory = 256kB\ncdc_sink.isolation_delay = 100ms");
 my $json = JSON::PP->new;
 
 sub sql { return $node->safe_psql('postgres', @_); }
@@ -100,8 +100,8 @@ $node->stop('immediate');
 $node->start;
 sql("SELECT pg_logical_emit_message(false, 'n', 'm5')");
 # a transaction that is larger than the queue: part of it waits, the rest is decoded again
-sql("BEGIN; SELECT pg_logical_emit_message(true, 'n', 'large'); INSERT INTO t SELECT i, repeat('p', 1000) FROM generate_series(1001, 4000) i;
-	SELECT pg_logical_emit_message(true, 'n', repeat('x', 5000)) FROM generate_series(1, 200); COMMIT");
+sql("BEGIN; SELECT pg_logical_emit_message(true, 'n', 'large'); INSERT INTO t SELECT i, repeat('p', 300) FROM generate_series(1001, 2000) i;
+	SELECT pg_logical_emit_message(true, 'n', repeat('x', 500)) FROM generate_series(1, 200); COMMIT");
 ok(poll_until(sub { sql("SELECT running_status FROM changefeed_jobs WHERE job_id = $job") =~ /queue was full|transient/ }, 'trouble'),
 	'the sink is away');
 $w->answers();
@@ -119,18 +119,18 @@ my @alone = map { brief($_) } grep { ($_->{op} // '') eq 'm' && !$_->{transactio
 is_deeply(\@alone, [ map { "n:$_" } 'before', 'm1' .. 'm5' ], 'messages outside of transactions: each once, in order');
 my @boundaries = grep { $_->{status} } @events;
 is_deeply([ map { brief($_) } @boundaries ],
-	[ 'BEGIN', 'END 2,LOGICAL_DECODING_MESSAGE=1,public.t=1', 'BEGIN', 'END 3201,LOGICAL_DECODING_MESSAGE=201,public.t=3000' ],
+	[ 'BEGIN', 'END 2,LOGICAL_DECODING_MESSAGE=1,public.t=1', 'BEGIN', 'END 1201,LOGICAL_DECODING_MESSAGE=201,public.t=1000' ],
 	'each transaction has one begin and one end');
 my ($xid) = $boundaries[-1]{id} =~ /^(\d+):/;
 my @large = grep { $_->{transaction} && $_->{transaction}{id} =~ /^$xid:/ } @events;
-is_deeply([ sort { $a <=> $b } map { $_->{transaction}{total_order} } @large ], [ 1 .. 3201 ], 'events are numbered without a hole');
+is_deeply([ sort { $a <=> $b } map { $_->{transaction}{total_order} } @large ], [ 1 .. 1201 ], 'events are numbered without a hole');
 is_deeply([ map { $_->{transaction}{data_collection_order} } grep { $_->{op} eq 'm' } @large ], [ 1 .. 201 ], 'messages are in order');
 
 # ---- the worker dies in the middle: again from the checkpoint, the same ----
 
 $w->forget;
 $w->answers({ status => 200 }, ({ status => 503 }) x 1000);
-sql("BEGIN; SELECT pg_logical_emit_message(true, 'n', 'again'); INSERT INTO t SELECT i, repeat('p', 1000) FROM generate_series(5001, 8000) i; COMMIT");
+sql("BEGIN; SELECT pg_logical_emit_message(true, 'n', 'again'); INSERT INTO t SELECT i, repeat('p', 300) FROM generate_series(5001, 6000) i; COMMIT");
 sql("SELECT pg_logical_emit_message(false, 'n', 'behind')");
 ok(poll_until(sub { scalar grep { $_->{status} == 503 } $w->requests }, 'a request that is refused'), 'part of a transaction is there');
 $node->stop('immediate');
@@ -149,10 +149,10 @@ for my $r (grep { $_->{status} == 200 } $w->requests)
 		push @{ $copies{ brief($v) } }, $v->{transaction}{id} if $v->{transaction};
 	}
 }
-is(scalar(keys %copies), 3001, 'every event is there, numbered the same each time');
+is(scalar(keys %copies), 1001, 'every event is there, numbered the same each time');
 is_deeply([ grep { my %ids = map { $_ => 1 } @{ $copies{$_} }; keys %ids > 1 } keys %copies ], [], 'with the same transaction');
 cmp_ok((grep { @$_ > 1 } values %copies) + 0, '>', 0, 'some were sent again');
-is($end, 'END 3001,LOGICAL_DECODING_MESSAGE=1,public.t=3000', 'and the end counts all of them');
+is($end, 'END 1001,LOGICAL_DECODING_MESSAGE=1,public.t=1000', 'and the end counts all of them');
 is_deeply(\@behind, ['n:behind'], 'what stands behind comes behind');
 sql("SELECT changefeed_cancel($job)");
 
@@ -164,14 +164,24 @@ sql('CREATE ROLE reader REPLICATION; GRANT SELECT ON t TO reader; GRANT EXECUTE 
 $job = sql(qq{SET ROLE reader; SELECT changefeed_create('{t}', '$uri', '{"envelope": "debezium", "no_initial_scan": true, "on_bad_message": "dead_letter",
 	"debezium_config": "{\\"topic.prefix\\": \\"p\\", \\"value.converter.schemas.enable\\": false, \\"message.prefix.include.list\\": \\".*\\"}"}')});
 sql(q{SELECT pg_logical_emit_message(false, 'n', convert_to(repeat('x', 65 * 1024 * 1024), 'UTF8'))});
-sql(q{SELECT pg_logical_emit_message(false, 'n', 'small')});
+sql(q{SELECT pg_logical_emit_message(false, repeat('p', 1025), 'no expression matches'), pg_logical_emit_message(false, 'n', 'small')});
 wait_feed($node, $job);
 is_deeply([ map { brief($_) } values_of($dir, 'p.message') ], ['n:small'], 'a message that is too large is left out');
-is(sql("SELECT topic, error FROM cdc_sink.dead_letter WHERE job_id = $job"), 'p.message|its content is larger than 67108864 bytes',
+is(sql("SELECT topic, error FROM cdc_sink.dead_letter WHERE job_id = $job"), 'p.message|the message is larger than 64 MB',
 	'and is a dead letter');
 sql('ALTER ROLE reader NOREPLICATION');
 ok(wait_status($node, $job, 'paused'), 'without REPLICATION the job pauses');
 like(sql("SELECT error FROM changefeed_jobs WHERE job_id = $job"), qr/must be superuser or replication role/, 'and says why');
+
+# ---- another encoding ----
+
+sql(q{CREATE DATABASE latin ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0});
+($dir, $uri) = file_dir($node);
+$node->safe_psql('latin', 'CREATE EXTENSION cdc_sink; CREATE TABLE t (id int PRIMARY KEY)');
+$job = create_feed($node, "CREATE CHANGEFEED FOR TABLE t INTO '$uri' WITH envelope = 'debezium', no_initial_scan, debezium_config = "
+	. q{'{"topic.prefix": "p", "value.converter.schemas.enable": "false", "message.prefix.include.list": ".*"}'}, 'latin');
+$node->safe_psql('latin', q{SELECT pg_logical_emit_message(false, 'pr' || chr(252) || 'f', 'ok'), changefeed_wait(} . $job . q{, timeout => '60 s')});
+is_deeply([ map { $_->{message}{prefix} } values_of($dir, 'p.message') ], ["pr\x{c3}\x{bc}f"], 'prefixes are UTF-8');
 
 $w->stop;
 $node->stop('fast');
