@@ -36,10 +36,11 @@ for t in "${@:-$CDC_ROOT/test/t/*.pl}"; do
 done
 tests=("${tests[@]##*/}")
 
-# TMPDIR: the modules put their sockets there.
+# TMPDIR: the modules put their sockets there. LANG: the encoding of their
+# clusters, since they take LC_ALL away.
 run()
 {
-	as_user env TMPDIR="$base" TESTDIR="$base" TESTDATADIR="$base/tmp_check" TESTLOGDIR="$base/log" \
+	as_user env LANG=C.UTF-8 TMPDIR="$base" TESTDIR="$base" TESTDATADIR="$base/tmp_check" TESTLOGDIR="$base/log" \
 		PG_REGRESS="$pgtest/regress/pg_regress" PATH="$(pgbin):$PATH" \
 		CDC_CACHE="$CDC_CACHE" CDC_TEST_ENV="$base/test/env" PG_CONFIG="$PG_CONFIG" \
 		PERL5LIB="$pgtest/perl:$base/test/t" \

@@ -13,6 +13,8 @@ use Test::More;
 
 my $here = "$ENV{CDC_TEST_ENV}/../debezium";
 my $node = new_cluster('debezium', extension => 0);
+plan skip_all => 'no multiranges before PostgreSQL 14'
+  if $node->safe_psql('postgres', 'SHOW server_version_num') < 140000;
 my $kafka = start_kafka(conf => ['num.partitions=1']);
 my $out = $node->basedir . '/out';
 mkdir $out;

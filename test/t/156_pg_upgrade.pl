@@ -1,4 +1,5 @@
-# pg_upgrade, here to the same release: its servers run none of our workers,
+# pg_upgrade to the same release, or from that in CDC_OLD_INSTALL (a folder
+# with bin; other major releases): its servers run none of our workers,
 # slots are lost or stand in the way (from 17 on), feeds come back paused and
 # are created anew, above all stamps that were sent. And what a feed does that
 # stands before the slot: it fails, and never goes on over a hole.
@@ -14,24 +15,29 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $conf = 'log_min_messages = debug1';
-my $old = new_cluster('old', conf => $conf);
+my $old = new_cluster('old', conf => $conf, install => $ENV{CDC_OLD_INSTALL});
 my $hook = start_webhook();
 my $slots_move = $old->safe_psql('postgres', 'SHOW server_version_num') >= 170000;
 
 sub run { my ($sql, $node) = @_; return ($node // $old)->safe_psql('postgres', $sql); }
 
+my ($new_bin) = run_command([ $ENV{PG_CONFIG}, '--bindir' ]);
+my $old_bin = $ENV{CDC_OLD_INSTALL} ? "$ENV{CDC_OLD_INSTALL}/bin" : $new_bin;
+
+sub bindir { my ($node) = @_; return $node eq $old ? $old_bin : $new_bin; }
+
 # pg_ctl start without the library
 sub start_without
 {
 	my ($node) = @_;
-	return command_ok_quiet('pg_ctl', '-D', $node->data_dir, '-l', $node->logfile, '-w',
+	return command_ok_quiet(bindir($node) . '/pg_ctl', '-D', $node->data_dir, '-l', $node->logfile, '-w',
 		'-o', "-c shared_preload_libraries=''", 'start');
 }
 
 sub stop_without
 {
 	my ($node) = @_;
-	return command_ok_quiet('pg_ctl', '-D', $node->data_dir, '-w', 'stop');
+	return command_ok_quiet(bindir($node) . '/pg_ctl', '-D', $node->data_dir, '-w', 'stop');
 }
 
 sub command_ok_quiet
@@ -86,9 +92,8 @@ $conf
 CONF
 $old->stop;
 like(slurp_file($old->logfile), qr/registering background worker "cdc_sink launcher"/, 'a server starts the launcher');
-my $bindir = $old->config_data('--bindir');
 my $cwd = PostgreSQL::Test::Utils::tempdir('upgrade');
-my @upgrade = ('pg_upgrade', '-b', $bindir, '-B', $bindir, '-d', $old->data_dir, '-D', $new->data_dir,
+my @upgrade = ("$new_bin/pg_upgrade", '-b', $old_bin, '-B', $new_bin, '-d', $old->data_dir, '-D', $new->data_dir,
 	'-p', $old->port, '-P', $new->port, '-s', $new->host, '--retain');
 
 # (success, what it said)
@@ -114,7 +119,7 @@ my @logs;
 find({ no_chdir => 1, wanted => sub { push @logs, $_ if /server[^\/]*\.log$/ } }, $cwd, $new->data_dir);
 isnt(scalar @logs, 0, 'its servers have logged');
 my $logged = join '', map { slurp_file($_) } @logs;
-like($logged, qr/registering background worker/, 'at debug1');
+like($logged, qr/loaded library "cdc_sink"/, 'with the library, at debug1');
 unlike($logged, qr/registering background worker "cdc_sink/, 'they run none of our workers');
 
 # ---- the new cluster

@@ -34,11 +34,13 @@ my $json = JSON::PP->new->canonical->allow_nonref;
 
 # ---- clusters and feeds ---------------------------------------------------
 
-# new_cluster('name', conf => 'lines', fsync => 1, start => 0, extension => 0)
+# new_cluster('name', conf => 'lines', fsync => 1, start => 0, extension => 0,
+#	install => 'folder with bin of another release')
 sub new_cluster
 {
 	my ($name, %opt) = @_;
-	my $node = PostgreSQL::Test::Cluster->new($name);
+	my $node = PostgreSQL::Test::Cluster->new($name,
+		$opt{install} ? (install_path => $opt{install}) : ());
 
 	$node->init(allows_streaming => 'logical');
 	my $dir = $node->basedir . '/files';
