@@ -49,6 +49,8 @@ SELECT changefeed_sql('CREATE CHANGEFEED FOR *, foo INTO ''null://''');
 SELECT changefeed_sql('CREATE CHANGEFEED FOR TABLE "Db".public.* INTO ''null://''');
 SELECT changefeed_sql('CREATE CHANGEFEED FOR TABLE foo FAMILY f INTO ''null://''');
 SELECT changefeed_sql('CREATE SCHEDULE s FOR CHANGEFEED foo');
+SELECT changefeed_sql('CREATE EXTERNAL CONNECTION IF NOT EXISTS c AS ''kafka://h''');
+SELECT changefeed_sql('show external connections');
 SELECT changefeed_sql('ALTER CHANGEFEED 1 ADD foo');
 SELECT changefeed_sql('PAUSE JOBS (SELECT 1)');
 SELECT changefeed_sql('CANCEL ALL JOBS');

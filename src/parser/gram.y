@@ -76,7 +76,7 @@ static int64 job_id_value(CdcParseState *state, const char *digits,
 
 /* Not reserved. */
 %token <keyword>	ADD ALTER CANCEL CHANGEFEED CHANGEFEEDS COMPLETE DATABASE DROP
-					EXPERIMENTAL FAMILY JOB JOBS OPTIONS OWNER PAUSE PUBLICATION
+					EXPERIMENTAL EXTERNAL FAMILY JOB JOBS OPTIONS OWNER PAUSE PUBLICATION
 					REASON RESUME SCHEDULE SCHEMA SET SHOW TABLES TO UNSET WHEN
 
 /* The text is a list of targets and nothing else. */
@@ -174,7 +174,19 @@ unsupported:
 									 "Use CREATE CHANGEFEED FOR ALL TABLES, or name the tables.");
 		}
 	| CREATE SCHEDULE
-		{ cdc_parser_not_supported(STATE(), @1, "CREATE SCHEDULE", NULL); }
+		{
+			cdc_parser_not_supported(STATE(), @1, "CREATE SCHEDULE",
+									 "Have pg_cron or the like run changefeed_create() with initial_scan = 'only'.");
+		}
+	| external_verb EXTERNAL
+		{
+			cdc_parser_not_supported(STATE(), @1, "EXTERNAL CONNECTION",
+									 "Use CREATE SERVER ... FOREIGN DATA WRAPPER cdc_sink, and INTO 'external://server'.");
+		}
+	;
+
+external_verb:
+	CREATE | ALTER | DROP | SHOW
 	;
 
 job_verb:
@@ -379,7 +391,7 @@ label:
 
 unreserved_keyword:
 	ADD | ALTER | CANCEL | CHANGEFEED | CHANGEFEEDS | COMPLETE | DATABASE | DROP
-	| EXPERIMENTAL | FAMILY | JOB | JOBS | OPTIONS | OWNER | PAUSE | PUBLICATION
+	| EXPERIMENTAL | EXTERNAL | FAMILY | JOB | JOBS | OPTIONS | OWNER | PAUSE | PUBLICATION
 	| REASON | RESUME | SCHEDULE | SCHEMA | SET | SHOW | TABLES | TO | UNSET | WHEN
 	;
 
