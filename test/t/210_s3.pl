@@ -207,20 +207,27 @@ sub healthy
 
 for my $day (
 	[ 'slowdown', qr/transient error: could not write to .*: SlowDown \(HTTP status 503\): Please reduce your request rate/ ],
+	[ 'internal', qr/transient error: could not write to .*: InternalError \(HTTP status 500\): We encountered an internal error/ ],
 	[ 'reset', qr/transient error: could not write to bucket "test" at .*(reset|closed|empty|send|broken)/i ],
 	[ 'lost', qr/transient error: could not write to .*(reset|closed|empty|recv)/i ],
-	[ 'drip', undef ],
-	[ 'hang', qr/transient error: could not write to bucket/ ])
+	[ 'drip', qr/transient error: could not write to bucket "test" at \S+ the answer is too long/ ],
+	[ 'hang', qr/transient error: could not write to bucket "test" at .*(too slow|time)/i ])
 {
 	my ($mode, $like) = @$day;
 	$s3->mode($mode);
 	much();
-	if ($like) { running_status_like($node, $job, $like, "$mode: the feed runs and says what is wrong"); }
-	else { sleep 3; }
+	running_status_like($node, $job, $like, "$mode: the feed runs and says what is wrong");
 	is(feed_status($node, $job), 'running', "$mode: the feed runs");
 	$s3->mode('pass');
 	healthy($mode);
 }
+
+# the bucket is gone for a while
+rename $s3->dir('test'), $s3->dir('away') or die $!;
+much();
+running_status_like($node, $job, qr/transient error: could not write to bucket "test" at \S+ NoSuchBucket \(HTTP status 404\)/, 'no bucket: the feed runs and says so');
+rename $s3->dir('away'), $s3->dir('test') or die $!;
+healthy('no bucket');
 
 # the server dies under the requests
 for my $i (1 .. 4)

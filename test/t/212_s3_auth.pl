@@ -192,6 +192,17 @@ like($head, qr/^x-amz-server-side-encryption: AES256\r?$/mi, 'encryption is aske
 like($head, qr/^x-amz-storage-class: STANDARD\r?$/mi, 'and a class');
 like($head, qr/SignedHeaders=[a-z0-9;-]*x-amz-server-side-encryption;x-amz-storage-class/, 'both signed');
 
+# the store has its own opinion from the start
+for my $day ([ 'expired', 'ExpiredToken' ], [ 'skewed', 'RequestTimeTooSkewed' ], [ 'denied', 'AccessDenied' ])
+{
+	my ($mode, $code) = @$day;
+	$s3->mode($mode);
+	refused($s3->uri('test/x', AWS_SESSION_TOKEN => 'store-token-value-3'),
+		qr{could not write to bucket "test" at \S+ $code \(HTTP status 4\d\d\)}, "$mode at creation");
+}
+$s3->mode('pass');
+is(sql("SELECT count(*) FROM changefeed_jobs WHERE status NOT IN ('succeeded', 'canceled')"), '0', 'no job is left');
+
 # authorities of one's own
 {
 	my $tls = start_s3('tls', 'safe');
@@ -242,6 +253,12 @@ for my $day ([ 'expired', 'ExpiredToken' ], [ 'skewed', 'RequestTimeTooSkewed' ]
 	if ($mode eq 'expired')
 	{
 		ok(poll_until(sub { asked($role) > $before }, 'fetched anew', 20), 'expired: the key is fetched anew');
+	}
+	if ($mode eq 'throttle')
+	{
+		ok(poll_until(sub { my @n = $s3->answered_at($mode); @n > 2 }, 'answers', 30), 'throttle: it tries again');
+		my @at = $s3->answered_at($mode);
+		is(scalar(grep { $at[$_] - $at[ $_ - 1 ] < 1.9 } 1 .. $#at), 0, 'throttle: not before Retry-After says so');
 	}
 	$s3->mode('pass');
 	ok(wait_running_again($node, $job, 60), "$mode: and goes on");

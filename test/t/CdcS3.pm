@@ -118,6 +118,7 @@ sub start_proxy
 
 # What some modes answer: status and its text, code, message, further headers.
 my %answers = (
+	internal => [ '500 Internal Server Error', 'InternalError', 'We encountered an internal error. Please try again.' ],
 	slowdown => [ '503 Slow Down', 'SlowDown', 'Please reduce your request rate.' ],
 	throttle => [ '429 Too Many Requests', 'TooManyRequests', 'Please wait.', "Retry-After: 2\r\n" ],
 	expired => [ '400 Bad Request', 'ExpiredToken', 'The provided token has expired.' ],
@@ -125,7 +126,7 @@ my %answers = (
 	denied => [ '403 Forbidden', 'AccessDenied', 'Access Denied' ],
 	impatient => [ '400 Bad Request', 'RequestTimeout', 'Your socket connection was not written to for too long.' ],);
 
-# pass; slowdown, throttle, expired, skewed, denied: an S3 error; reset: the connection breaks after
+# pass; internal, slowdown, throttle, expired, skewed, denied: an S3 error; reset: the connection breaks after
 # some of the body; lost: the server gets it all, its answer is lost;
 # lost-commit: the same, but only for the completion of a multipart upload;
 # keep: it gets all, its answers wait until the mode is pass; impatient: the
@@ -227,11 +228,13 @@ sub relay
 				syswrite($client, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
 				while (PostgreSQL::Test::Utils::slurp_file($self->{mode_file}) eq $mode)
 				{
-					syswrite($client, "1000\r\n" . 'x' x 4096 . "\r\n") // last;
+					syswrite($client, "10000\r\n" . 'x' x 65536 . "\r\n") // last;
 					sleep 0.02;
 				}
 				return break_off($client);
 			}
+			open my $times, '>>', "$self->{dir}/times" or die $!;
+			syswrite($times, "$mode " . Time::HiRes::time() . "\n");
 			return refuse($client, $mode);
 		}
 	}
@@ -251,6 +254,14 @@ sub heads
 {
 	my ($self) = @_;
 	return -e "$self->{dir}/heads" ? split /\r\n\r\n/, PostgreSQL::Test::Utils::slurp_file("$self->{dir}/heads") : ();
+}
+
+# When such a mode has answered.
+sub answered_at
+{
+	my ($self, $mode) = @_;
+	return unless -e "$self->{dir}/times";
+	return PostgreSQL::Test::Utils::slurp_file("$self->{dir}/times") =~ /^$mode ([\d.]+)$/mg;
 }
 
 # One request whole, then its answer.
