@@ -9,6 +9,7 @@
 #include "postgres.h"
 
 #include "access/xlogdefs.h"
+#include "base/compat.h"
 #include "datatype/timestamp.h"
 
 /*
@@ -44,7 +45,7 @@ extern void cdc_decoder_break(void);
  * for transactions without changes of the catalogs.  Runs: change callback;
  * what it keeps of the transaction is for it to forget before.
  */
-extern void cdc_decoder_abandon(void) pg_attribute_noreturn();
+pg_noreturn extern void cdc_decoder_abandon(void);
 
 /*
  * Sets a time at or before which all transactions of this database before

@@ -10,8 +10,8 @@
  * and the server hands it out again from any position before.  Since nothing
  * tells when it was written its stamp is the next one after the feed's last.
  *
- * Runs: decoding callbacks of the lane; for a message outside of a transaction
- * without one of core's.  Reads no catalogs.
+ * Runs: decoding callbacks of the lane.  For a message outside of a transaction
+ * core has none either: it gets one of ours.  Reads no catalogs.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -20,7 +20,6 @@
 #include "base/compat.h"
 #include "catalog/target.h"
 #include "encode/debezium_event.h"
-#include "mb/pg_wchar.h"
 #include "wal/decode.h"
 #include "worker/cursor.h"
 #include "worker/lane.h"
@@ -141,13 +140,31 @@ event_end(CdcFeed *feed, ReorderBufferTXN *txn)
 	pfree(counts);
 }
 
+static inline bool
+has_messages(const CdcFeed *feed)
+{
+	return feed->encode.debezium != NULL &&
+		feed->encode.debezium->messages != CDC_DBZ_MESSAGES_NONE;
+}
+
+static bool
+any_has_messages(void)
+{
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &lane.feeds)
+	{
+		if (has_messages(dlist_container(CdcFeed, node, iter.cur)))
+			return true;
+	}
+	return false;
+}
+
 /* Does the feed take messages, and this one? */
 static bool
 wants(CdcFeed *feed, ReorderBufferTXN *txn, const char *prefix)
 {
-	return feed->encode.debezium != NULL &&
-		feed->encode.debezium->messages != CDC_DBZ_MESSAGES_NONE &&
-		cdc_feed_takes(feed, txn) &&
+	return has_messages(feed) && cdc_feed_takes(feed, txn) &&
 		feed->options->initial_scan != CDC_SCAN_ONLY &&
 		feed->next_def == NULL &&	/* else it comes again, by that definition */
 		cdc_debezium_wants_message(feed->encode.debezium, prefix);
@@ -248,7 +265,7 @@ message_alone(ReorderBufferTXN *alone, const char *prefix, const char *content, 
 	{
 		CdcFeed    *feed = dlist_container(CdcFeed, node, iter.cur);
 
-		if (unlikely(feed->passing))
+		if (unlikely(feed->passing) && has_messages(feed))
 		{
 			/* without a time it is where the last commit was */
 			cdc_compat_set_commit_time(alone, 0);
@@ -265,10 +282,9 @@ event_message(ReorderBufferTXN *txn, XLogRecPtr lsn, const char *prefix,
 {
 	MemoryContext cxt = CurrentMemoryContext;
 	ReorderBufferTXN alone = {0};
-	bool		converts = GetDatabaseEncoding() != PG_UTF8;
 
-	if (strcmp(prefix, CDC_MESSAGE_PREFIX) == 0)
-		return;					/* our own marks */
+	if (strcmp(prefix, CDC_MESSAGE_PREFIX) == 0 || !any_has_messages())
+		return;					/* one of our own marks, or of use to nobody */
 	if (txn != NULL)
 	{
 		message_in_transaction(txn, lsn, prefix, content, size);
@@ -279,17 +295,12 @@ event_message(ReorderBufferTXN *txn, XLogRecPtr lsn, const char *prefix,
 	alone.final_lsn = lsn;
 	alone.end_lsn = cdc_decoder_read_ptr();
 	stream_set_txn(&alone);
-	if (converts)
-	{
-		/* text is converted by functions of the catalogs */
-		StartTransactionCommand();
-		MemoryContextSwitchTo(cxt);
-	}
+
+	/* as in other callbacks: text is converted, waits look at invalidations */
+	StartTransactionCommand();
+	MemoryContextSwitchTo(cxt);
 	message_alone(&alone, prefix, content, size);
-	if (converts)
-	{
-		CommitTransactionCommand();
-		MemoryContextSwitchTo(cxt);
-	}
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(cxt);
 	stream_set_txn(NULL);
 }
