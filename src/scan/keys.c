@@ -9,7 +9,7 @@
  * goes to a second file.
  *
  * temp_file_limit is answered by cdc_keys_trouble(): it ends one feed, not
- * the lane.  Any other error of a file is raised.
+ * the lane.  Any other error of a file is raised, as one that passes.
  *
  * Runs: lane worker, decoding callbacks and main loop.  The files belong to
  * no transaction and no resource owner; they go away with the set, with the
@@ -18,6 +18,7 @@
  */
 #include "postgres.h"
 
+#include "base/err.h"
 #include "base/guc.h"
 #include "common/hashfn.h"
 #include "miscadmin.h"
@@ -259,7 +260,11 @@ add(CdcKeySet *set, int target, const char *key, size_t len)
 	return true;
 }
 
-/* In PG_CATCH(): the limit on temporary files is trouble of the set. */
+/*
+ * In PG_CATCH(): the limit on temporary files is trouble of the set.  What
+ * else goes wrong with a file says nothing of the row at hand, whatever its
+ * code: nobody may take it for a row that cannot be encoded.
+ */
 static void
 take_trouble(CdcKeySet *set, MemoryContext cxt)
 {
@@ -267,10 +272,16 @@ take_trouble(CdcKeySet *set, MemoryContext cxt)
 
 	MemoryContextSwitchTo(cxt);
 	error = CopyErrorData();
-	if (ProcDiePending || error->sqlerrcode != ERRCODE_CONFIGURATION_LIMIT_EXCEEDED)
+	strlcpy(set->trouble, error->message, sizeof(set->trouble));
+	if (ProcDiePending)
 		PG_RE_THROW();
 	FlushErrorState();
-	strlcpy(set->trouble, error->message, sizeof(set->trouble));
+	if (error->sqlerrcode != ERRCODE_CONFIGURATION_LIMIT_EXCEEDED)
+	{
+		if (!cdc_error_is_passing(error->sqlerrcode))
+			error->sqlerrcode = ERRCODE_SYSTEM_ERROR;
+		ReThrowError(error);
+	}
 	FreeErrorData(error);
 }
 

@@ -130,5 +130,22 @@ ok_none([ replay_differences(\@msgs, state_of()) ], 'nothing missing or stale');
 ok_none([ check_order(@msgs) ], 'order per key');
 is(temp_files(), 0, 'no files are left');
 
+# ---- no temporary file can be made: that says nothing of the rows ----
+run("SELECT changefeed_cancel($job)");
+my $tmp = $node->data_dir . '/base/pgsql_tmp';
+rmdir $tmp or die "could not remove $tmp: $!";
+append_to_file($tmp, '');
+my $seen = -s $node->logfile;
+$job = new_feed('hold,s,l,f');
+run('UPDATE s SET v = v + 1');
+ok(poll_until(sub { my @tries = slurp_file($node->logfile, $seen) =~ /ERROR:  could not create temporary file/g; @tries > 2 },
+		'the worker tries', 20), 'the worker starts over and tries again');
+is(feed_status($node, $job), 'running', 'the feed lives on');
+unlink $tmp or die "could not remove $tmp: $!";
+release();
+ok(wait_running_again($node, $job), 'and is through when there is room again');
+@msgs = quick_messages($dir);
+ok_none([ replay_differences(\@msgs, state_of()) ], 'nothing missing or stale');
+
 $node->stop;
 done_testing();
