@@ -300,8 +300,11 @@ SELECT * FROM (SELECT j.job_id,
 	j.started,
 	j.finished,
 	greatest(j.modified, c.updated_at) AS modified,
-	CASE WHEN c.high_water_wall <> 0
-		THEN (c.high_water_wall::text || '.' ||
+	-- whole where it can be: in JSON a fraction is read as a double, inexact
+	CASE
+		WHEN c.high_water_wall = 0 THEN NULL
+		WHEN c.high_water_logical = 0 THEN c.high_water_wall::numeric
+		ELSE (c.high_water_wall::text || '.' ||
 			lpad(c.high_water_logical::text, 10, '0'))::numeric
 	END AS high_water_timestamp,
 	CASE WHEN c.high_water_wall <> 0

@@ -38,7 +38,7 @@ ok(wait_status($node, $job, 'succeeded'), 'the feed succeeds');
 is(ids($dir), '0 1', 'with scan and change');
 is(last_resolved($dir), $end, 'its last resolved is the end');
 is(run("SELECT high_water_timestamp FROM changefeed_jobs WHERE job_id = $job"),
-	$end, 'and so is its high water');
+	$end =~ s/\.0+$//r, 'and so is its high water');
 is(run("SELECT error || ':' || (finished IS NOT NULL) FROM changefeed_jobs WHERE job_id = $job"),
 	':true', 'no error');
 ok(poll_until(sub { slots($node) eq '0' }, 'no slot'), 'no slot is left');
