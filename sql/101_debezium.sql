@@ -60,6 +60,12 @@ SELECT changefeed_alter(:job, set => '{"debezium_config": "{\"message.prefix.exc
 ALTER ROLE cdc_regress_reader REPLICATION;
 SELECT changefeed_alter(:job, set => '{"debezium_config": "{\"message.prefix.exclude.list\": \"note\"}"}');
 SELECT changefeed_cancel(:job);
+-- or are superusers, who may have it without the attribute
+ALTER ROLE cdc_regress_reader NOREPLICATION SUPERUSER;
+SET ROLE cdc_regress_reader;
+SELECT changefeed_create('{dbz_t}', 'null://', '{"envelope": "debezium", "debezium_config": "{\"message.prefix.include.list\": \"note\"}"}') AS job \gset
+SELECT changefeed_cancel(:job);
+RESET ROLE;
 DROP TABLE dbz_t;
 DROP OWNED BY cdc_regress_reader;
 DROP ROLE cdc_regress_reader;

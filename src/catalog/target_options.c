@@ -136,8 +136,9 @@ cdc_options_forbidden(const CdcOptions *options, Oid role)
 {
 	const CdcDebeziumOptions *debezium = options->encode.debezium;
 
+	/* not all releases count a superuser among those with REPLICATION */
 	if (debezium == NULL || debezium->messages == CDC_DBZ_MESSAGES_NONE ||
-		has_rolreplication(role))
+		superuser_arg(role) || has_rolreplication(role))
 		return NULL;
 	return "must be superuser or replication role to have messages of pg_logical_emit_message() sent";
 }

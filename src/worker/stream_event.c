@@ -18,8 +18,12 @@
 
 #include "access/xact.h"
 #include "base/compat.h"
+#include "base/err.h"
 #include "catalog/target.h"
 #include "encode/debezium_event.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "utils/resowner.h"
 #include "wal/decode.h"
 #include "worker/cursor.h"
 #include "worker/lane.h"
@@ -170,6 +174,68 @@ wants(CdcFeed *feed, ReorderBufferTXN *txn, const char *prefix)
 		cdc_debezium_wants_message(feed->encode.debezium, prefix);
 }
 
+static bool
+is_ascii(const char *text)
+{
+	while (*text != '\0' && !IS_HIGHBIT_SET(*text))
+		text++;
+	return *text == '\0';
+}
+
+/*
+ * Why a prefix cannot be told in UTF-8, palloc'ed; NULL: it can.  One-byte
+ * encodings let bytes pass that they have no character for, and nothing guards
+ * messages: an ERROR would come again in each life of the worker.
+ */
+static const char *
+conversion_error(const char *prefix)
+{
+	MemoryContext cxt = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	int			encoding = GetDatabaseEncoding();
+	const char *volatile why = NULL;
+
+	if (encoding == PG_UTF8 || encoding == PG_SQL_ASCII || is_ascii(prefix))
+		return NULL;			/* is not converted */
+	BeginInternalSubTransaction(NULL);
+	PG_TRY();
+	{
+		MemoryContextSwitchTo(cxt);
+		(void) pg_do_encoding_conversion((unsigned char *) unconstify(char *, prefix),
+										 (int) strlen(prefix), encoding, PG_UTF8);
+		ReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(cxt);
+		CurrentResourceOwner = owner;
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(cxt);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(cxt);
+		CurrentResourceOwner = owner;
+		if (ProcDiePending || cdc_error_is_passing(error->sqlerrcode))
+			ReThrowError(error);
+		why = error->message;
+	}
+	PG_END_TRY();
+	return why;
+}
+
+/* Why a message cannot be sent; NULL: it can. */
+static const char *
+unfit(const char *prefix, Size size)
+{
+	if (size > CDC_DBZ_MESSAGE_MAX)
+		return "the message is larger than 64 MB";
+	if (strlen(prefix) > CDC_DBZ_PREFIX_MAX)
+		return "the prefix of the message is longer than 1024 bytes";
+	return conversion_error(prefix);
+}
+
 /* Appends a message for a feed that is touched. */
 static void
 put_message(CdcFeed *feed, ReorderBufferTXN *txn, XLogRecPtr lsn,
@@ -180,6 +246,7 @@ put_message(CdcFeed *feed, ReorderBufferTXN *txn, XLogRecPtr lsn,
 	CdcBatch   *batch;
 	CdcMessage *msg;
 	CdcParts	parts;
+	const char *why;
 
 	if (topic == NULL)
 		return;
@@ -190,11 +257,10 @@ put_message(CdcFeed *feed, ReorderBufferTXN *txn, XLogRecPtr lsn,
 		row.table_event = cdc_feed_count(feed, -1, CDC_DBZ_MESSAGES);
 		row.event = feed->txn_events;
 	}
-	if (size > CDC_DBZ_MESSAGE_MAX || strlen(prefix) > CDC_DBZ_PREFIX_MAX)
+	why = unfit(prefix, size);
+	if (why != NULL)
 	{
-		stream_lose_row(feed, topic, feed->txn_hlc, size > CDC_DBZ_MESSAGE_MAX ?
-						"the message is larger than 64 MB" :
-						"the prefix of the message is longer than 1024 bytes");
+		stream_lose_row(feed, topic, feed->txn_hlc, why);
 		return;
 	}
 	if (!cdc_feed_begin_row(feed, txn))

@@ -183,6 +183,18 @@ $job = create_feed($node, "CREATE CHANGEFEED FOR TABLE t INTO '$uri' WITH envelo
 $node->safe_psql('latin', q{SELECT pg_logical_emit_message(false, 'pr' || chr(252) || 'f', 'ok'), changefeed_wait(} . $job . q{, timeout => '60 s')});
 is_deeply([ map { $_->{message}{prefix} } values_of($dir, 'p.message') ], ["pr\x{c3}\x{bc}f"], 'prefixes are UTF-8');
 
+# a byte that is no character there does not end the worker, time after time
+sql(q{CREATE DATABASE win ENCODING 'WIN1252' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0});
+($dir, $uri) = file_dir($node);
+$node->safe_psql('win', 'CREATE EXTENSION cdc_sink; CREATE TABLE t (id int PRIMARY KEY)');
+$job = create_feed($node, "CREATE CHANGEFEED FOR TABLE t INTO '$uri' WITH envelope = 'debezium', no_initial_scan, on_bad_message = 'dead_letter', debezium_config = "
+	. q{'{"topic.prefix": "p", "value.converter.schemas.enable": "false", "message.prefix.include.list": ".*"}'}, 'win');
+$node->safe_psql('win', q{SELECT pg_logical_emit_message(t, chr(129), 'none'), pg_logical_emit_message(t, chr(128), 'euro') FROM unnest('{t,f}'::bool[]) t});
+$node->safe_psql('win', "SELECT changefeed_wait($job, timeout => '60 s')");
+is_deeply([ map { $_->{message}{prefix} } values_of($dir, 'p.message') ], [ ("\x{e2}\x{82}\x{ac}") x 2 ], 'one that is a character is sent');
+is($node->safe_psql('win', "SELECT count(*), min(error) FROM cdc_sink.dead_letter WHERE job_id = $job"),
+	'2|character with byte sequence 0x81 in encoding "WIN1252" has no equivalent in encoding "UTF8"', 'the other is a dead letter');
+
 $w->stop;
 $node->stop('fast');
 done_testing();
