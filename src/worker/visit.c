@@ -547,7 +547,8 @@ begin_unseen(CdcFeed *feed)
 		cursor_place(feed);
 		return;
 	}
-	if (feed->durable.scan_done && feed->def->version == 1)
+	if (feed->durable.scan_done && feed->def->version == 1 &&
+		feed->options->initial_scan == CDC_SCAN_NO)
 	{
 		/* without a scan it was created behind the slot's start: another's */
 		cdc_feed_end(feed, CDC_SLOT_GONE);

@@ -324,8 +324,12 @@ wait_feed($node, $job);
 check_fingerprint($node, 'x', 'id', [ file_messages($dir) ],
 	'big transactions that spill and COPY: replay gives the table');
 is(scalar(grep { $_->{after} && $_->{after}{v} eq 'copied' } msgs()), 3000, 'COPY: every row once');
-is( run(q{SELECT sum(spill_txns) > 0 FROM pg_stat_replication_slots}),
-	't', 'there was a spill');
+SKIP:
+{
+	skip 'spills are counted from PostgreSQL 14 on', 1 if run('SHOW server_version_num') < 140000;
+	is( run(q{SELECT sum(spill_txns) > 0 FROM pg_stat_replication_slots}),
+		't', 'there was a spill');
+}
 run("SELECT changefeed_cancel($job)");
 ok(poll_until(sub { slots($node) eq '0' }, 'no slot'), 'no slot is left');
 

@@ -17,7 +17,7 @@ run('CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t VALUES (0, $$sca
 # HLC text of so many seconds from now
 sub in_s
 {
-	return run("SELECT trunc(extract(epoch FROM clock_timestamp() + interval '$_[0] s') * 1000000) || '000.0000000000'");
+	return run("SELECT floor(extract(epoch FROM clock_timestamp() + interval '$_[0] s') * 1000000)::bigint || '000.0000000000'");
 }
 
 sub ids { return join ' ', sort { $a <=> $b } map { $_->{after}{id} } rows_of(file_messages($_[0])); }

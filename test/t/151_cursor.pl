@@ -23,7 +23,7 @@ run(q{
 	CREATE SEQUENCE s;
 	INSERT INTO t SELECT i, 0 FROM generate_series(1, 50) i});
 
-sub now_hlc { return run(q{SELECT trunc(extract(epoch FROM clock_timestamp()) * 1000000) || '000.0000000000'}); }
+sub now_hlc { return run(q{SELECT floor(extract(epoch FROM clock_timestamp()) * 1000000)::bigint || '000.0000000000'}); }
 
 # the one that has seen everything
 my ($all_dir, $all_uri) = file_dir($node);

@@ -101,7 +101,11 @@ sub upgrade
 {
 	my (@more) = @_;
 	my $rc = system("cd \Q$cwd\E && @{[map { quotemeta } @upgrade, @more]} >out 2>&1");
-	return ($rc == 0, slurp_file("$cwd/out"));
+	my $said = slurp_file("$cwd/out");
+	# what it did, without its servers' log at debug1
+	find({ no_chdir => 1, wanted => sub { $said .= slurp_file($_) if $rc && /dump_[^\/]*\.log$/ } },
+		$cwd, $new->data_dir);
+	return ($rc == 0, $said);
 }
 
 if ($slots_move)

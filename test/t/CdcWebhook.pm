@@ -14,6 +14,7 @@ use warnings;
 
 use CdcTest;
 use Exporter 'import';
+use IO::Socket::INET;
 use JSON::PP;
 use MIME::Base64;
 use PostgreSQL::Test::Cluster;
