@@ -547,6 +547,7 @@ finish(Alter *alter, bool at_position)
 						   cdc_uri_param(place->uri, "topic_name"),
 						   options, alter->ops->sanitises_topics);
 	def->sink = cdc_uri_redact(alter->sink);
+	(void) cdc_effective_encode(alter->ops, options, def);	/* the worker reads it */
 	def->options = cdc_options_to_strings(options, &def->noptions);
 	secrets = cdc_options_secrets(options, &nsecrets);
 	new_secrets = alter->new_sink || nsecrets != alter->base.nsecrets;

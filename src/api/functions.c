@@ -189,6 +189,7 @@ cdc_create_changefeed(List *names, const char *sink, List *pairs,
 
 	def.sink = cdc_uri_redact(sink);
 	def.sink_type = pstrdup(ops->name);
+	(void) cdc_effective_encode(ops, options, &def);	/* the worker reads it */
 	def.options = cdc_options_to_strings(options, &def.noptions);
 	secrets = cdc_options_secrets(options, &nsecrets);
 	cdc_targets_set_topics(def.targets, def.ntargets, 0,
