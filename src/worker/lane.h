@@ -54,6 +54,18 @@ extern void lane_wait_for_room(CdcFeed *feed, ReorderBufferTXN *txn);
 extern void lane_abandon_if_useless(ReorderBufferTXN *txn);
 
 /*
+ * sinks.c: serves every sink and looks after those in trouble.  True if a scan
+ * may have got room for more rows.
+ */
+extern bool lane_serve_feeds(TimestampTz now);
+
+/*
+ * Is all before the feed's end acknowledged?  Its position may lie behind what
+ * ends it then, and a replay would not come to that again.
+ */
+extern bool lane_is_at_end(CdcFeed *feed);
+
+/*
  * Closes a feed's sink, to be opened anew; what it has not acknowledged is
  * decoded again.  Between two transactions only.
  */
@@ -86,6 +98,10 @@ extern void subscribe_init(void);
 extern void stream_append_row(CdcTable *table, CdcSubscriber *sub,
 							  ReorderBufferTXN *txn, CdcRow *row,
 							  const CdcBuf *identity);
+
+/* stream_truncate.c: tables were emptied. */
+extern void stream_truncate(ReorderBufferTXN *txn, int nrels, Relation *rels,
+							XLogRecPtr lsn);
 
 /*
  * Appends the value of the message of a TRUNCATE; name: schema.table; number:
@@ -161,7 +177,10 @@ extern int	rules_join_new(CdcFeed *feed, Oid relid, ReorderBufferTXN *txn);
 /* The worker ends with an ERROR: remembers the change that was being encoded. */
 extern void stream_note_poison(void);
 
-/* What becomes of a feed whose row cannot be encoded. */
+/* A feed that cannot go on from here: nothing of this change or later. */
+extern void stream_stop_before(CdcFeed *feed);
+
+/* lost_row.c: what becomes of a feed whose row cannot be encoded. */
 extern void stream_lose_row(CdcFeed *feed, const CdcTopic *topic,
 							CdcHlc updated, const char *error);
 

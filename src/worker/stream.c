@@ -57,19 +57,6 @@ static bool encoding = false;
 static bool counts = false;		/* the transaction changes a user's table */
 static CdcBatch *open_message = NULL;	/* its last message is incomplete */
 
-/* A row that could not be encoded, for the dead-letter table. */
-typedef struct LostRow
-{
-	int64		job_id;
-	char	   *topic;
-	XLogRecPtr	lsn;
-	CdcHlc		updated;
-	char	   *error;
-} LostRow;
-
-static List *lost_rows = NIL;
-static MemoryContext lost_cxt;
-
 static void
 note_touched(CdcFeed *feed)
 {
@@ -241,9 +228,8 @@ stream_append_row(CdcTable *table, CdcSubscriber *sub, ReorderBufferTXN *txn,
 		lane_wait_for_room(sub->feed, txn);
 }
 
-/* A feed that cannot go on from here: nothing of this change or later. */
-static void
-stop_before(CdcFeed *feed)
+void
+stream_stop_before(CdcFeed *feed)
 {
 	feed->mode = CDC_FEED_ENDING;
 	feed->touched = false;
@@ -406,7 +392,7 @@ watched_change(CdcTable *table, ReorderBufferTXN *txn, Relation rel,
 			if (!touch(feed, txn))
 				continue;
 			cdc_feed_end(feed, "%s", sub->unfit);
-			stop_before(feed);
+			stream_stop_before(feed);
 			continue;
 		}
 		if (table->nkeys == 0 && table->identity != CDC_IDENTITY_FULL)
@@ -415,7 +401,7 @@ watched_change(CdcTable *table, ReorderBufferTXN *txn, Relation rel,
 				continue;
 			cdc_feed_end(feed, "table \"%s\" has neither a primary key nor another replica identity any more",
 						 table->name);
-			stop_before(feed);
+			stream_stop_before(feed);
 			continue;
 		}
 		if ((change->action == REORDER_BUFFER_CHANGE_DELETE && oldtuple == NULL) ||
@@ -426,7 +412,7 @@ watched_change(CdcTable *table, ReorderBufferTXN *txn, Relation rel,
 				continue;
 			cdc_feed_end(feed, "a row of table \"%s\" was changed, but its replica identity does not tell which",
 						 table->name);
-			stop_before(feed);
+			stream_stop_before(feed);
 			continue;
 		}
 		if (unlikely(feed->encode.envelope == CDC_ENVELOPE_DEBEZIUM))
@@ -448,37 +434,6 @@ watched_change(CdcTable *table, ReorderBufferTXN *txn, Relation rel,
 				append_deferred(sub, txn, table, &row, &key_new);
 		}
 	}
-}
-
-/* What becomes of a feed whose row cannot be encoded. */
-void
-stream_lose_row(CdcFeed *feed, const CdcTopic *topic, CdcHlc updated,
-				const char *error)
-{
-	LostRow    *row;
-	MemoryContext old;
-
-	if (feed->options->on_bad_message != CDC_BAD_MESSAGE_DEAD_LETTER)
-	{
-		cdc_feed_end(feed, "a row for topic \"%s\" could not be encoded: %s",
-					 topic->name, error);
-		stop_before(feed);
-
-		/* found behind its transaction, part of which would be acknowledged */
-		if (!lane.in_callback)
-			cdc_feed_disconnect(feed);
-		return;
-	}
-	old = MemoryContextSwitchTo(lost_cxt);
-	row = palloc0(sizeof(LostRow));
-	row->job_id = feed->job_id;
-	row->topic = pstrdup(topic->name);
-	row->lsn = lane.in_callback ? current_txn->end_lsn : feed->queued_lsn;
-	row->updated = updated;
-	row->error = pstrdup(error);
-	lost_rows = lappend(lost_rows, row);
-	MemoryContextSwitchTo(old);
-	feed->dead_letters++;
 }
 
 /*
@@ -556,26 +511,6 @@ stream_note_poison(void)
 }
 
 void
-stream_store_dead_letters(void)
-{
-	ListCell   *lc;
-
-	if (lost_rows == NIL)
-		return;
-	catalog_enter();
-	foreach(lc, lost_rows)
-	{
-		LostRow    *row = lfirst(lc);
-
-		cdc_dead_letter_insert(row->job_id, row->topic, NULL, 0, NULL, 0,
-							   row->lsn, row->updated, row->error);
-	}
-	catalog_leave();
-	lost_rows = NIL;
-	MemoryContextReset(lost_cxt);
-}
-
-void
 stream_serve(ReorderBufferTXN *txn)
 {
 	if (unlikely(++rows_since_service >= ROWS_PER_SERVICE))
@@ -634,110 +569,11 @@ stream_change(ReorderBufferTXN *txn, Relation rel, ReorderBufferChange *change)
 	stream_serve(txn);
 }
 
-/*
- * One message for each partition of the topic, with nothing of the feed on
- * its way beside them: rows of any key that came before go before, rows that
- * come behind go behind.  They count as one row of the transaction.
- */
 static void
-emit_truncate(CdcSubscriber *sub, Oid relid, bool whole, ReorderBufferTXN *txn,
-			  XLogRecPtr lsn)
-{
-	CdcFeed    *feed = sub->feed;
-	char	   *name = quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)),
-												  get_rel_name(relid));
-	int			npartitions = Max(sub->topic->partitions, 1);
-	uint64		number = 0;		/* of the event, in its table's of the transaction */
-	CdcBatch   *batch;
-
-	/* what a scan has not handed over is gone, and must not come back */
-	if (feed->scan != NULL)
-		cdc_scan_drop_target(feed, sub->target, whole);
-	if (feed->encode.debezium != NULL)
-	{
-		number = event_count_row(sub, txn, lsn);
-		if (number == 0)
-			return;
-	}
-	if (!cdc_feed_begin_row(feed, txn))
-		return;
-	cdc_feed_seal(feed);
-	batch = cdc_feed_open_batch(feed);
-	for (int32 i = 0; i < npartitions; i++)
-	{
-		CdcMessage *msg = cdc_batch_add(batch, sub->topic);
-		size_t		start = batch->buf.len;
-
-		msg->hlc = feed->txn_hlc;
-		stream_encode_truncate(sub, txn, lsn, name, number, batch);
-		msg->val_len = (uint32) (batch->buf.len - start);
-		if (sub->topic->partitions > 0)
-		{
-			cdc_buf_append(&batch->buf, (char *) &i, sizeof(i));
-			msg->headers_len = sizeof(i);
-			msg->flags |= CDC_MSG_PARTITION;
-		}
-	}
-	batch->barrier = true;
-	cdc_feed_seal(feed);
-	if (unlikely(cdc_feed_bytes(feed) >= lane.feed_cap))
-		lane_wait_for_room(feed, txn);
-}
-
-static bool
-is_truncated(Oid relid, int nrels, Relation *rels)
-{
-	for (int i = 0; i < nrels; i++)
-		if (RelationGetRelid(rels[i]) == relid)
-			return true;
-	return false;
-}
-
-static void
-stream_truncate(ReorderBufferTXN *txn, int nrels, Relation *rels, XLogRecPtr lsn)
+on_truncate(ReorderBufferTXN *txn, int nrels, Relation *rels, XLogRecPtr lsn)
 {
 	counts = true;
-	for (int i = 0; i < nrels; i++)
-	{
-		Oid			relid = RelationGetRelid(rels[i]);
-		CdcTable   *table = cdc_table_get(rels[i]);
-
-		cdc_toast_cache_forget(table);
-		for (int j = 0; j < table->nsubs; j++)
-		{
-			CdcSubscriber *sub = &table->subs[j];
-			CdcFeed    *feed = sub->feed;
-			Oid			target;
-
-			if (!cdc_feed_takes(feed, txn) || feed->next_def != NULL ||
-				feed->options->truncate == CDC_TRUNCATE_IGNORE ||
-				!stream_touch(feed, txn))
-				continue;
-			target = feed->def->targets[sub->target].relid;
-			if (feed->options->truncate == CDC_TRUNCATE_EMIT)
-			{
-				/* that of the root tells of its partitions, too */
-				if (relid == target || !is_truncated(target, nrels, rels))
-					emit_truncate(sub, relid, relid == target, txn, lsn);
-				continue;
-			}
-			if (cdc_feed_was_answered(feed, txn))
-			{
-				if (feed->scan != NULL)
-					cdc_scan_drop_target(feed, sub->target, relid == target);
-				continue;
-			}
-
-			/*
-			 * The rest of the transaction is sent, so that a feed that is
-			 * resumed goes on behind it without a hole.
-			 */
-			if (feed->scan != NULL && relid == target)
-				cdc_scan_drop_target(feed, sub->target, true);
-			cdc_feed_end_behind(feed, txn);
-			cdc_feed_end(feed, "\"%s\" was truncated", get_rel_name(relid));
-		}
-	}
+	stream_truncate(txn, nrels, rels, lsn);
 }
 
 static void
@@ -875,15 +711,13 @@ stream_init(void)
 	static const CdcChangeSink sink = {
 		.begin = stream_begin,
 		.change = stream_change,
-		.truncate = stream_truncate,
+		.truncate = on_truncate,
 		.commit = stream_commit,
 		.message = stream_message,
 	};
 
 	row_cxt = AllocSetContextCreate(TopMemoryContext, "cdc_sink row",
 									ALLOCSET_DEFAULT_SIZES);
-	lost_cxt = AllocSetContextCreate(TopMemoryContext, "cdc_sink lost rows",
-									 ALLOCSET_SMALL_SIZES);
 	definition_cxt = AllocSetContextCreate(TopMemoryContext, "cdc_sink definitions",
 										   ALLOCSET_SMALL_SIZES);
 	cdc_change_sink = &sink;
