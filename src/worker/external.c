@@ -181,6 +181,17 @@ lane_note_places_seen(void)
 	some_have_changed = false;
 }
 
+bool
+lane_wait_for_place(CdcFeed *feed, ReorderBufferTXN *txn)
+{
+	if (feed->uri != NULL || !lane_has_external_sink(feed))
+		return false;
+	cdc_feed_detach(feed, txn);
+	feed->detaches = 0;
+	feed->rewind_at = 0;
+	return true;
+}
+
 void
 lane_resolve_place(CdcFeed *feed, Oid owner)
 {

@@ -77,6 +77,13 @@ extern void lane_resolve_place(CdcFeed *feed, Oid owner);
 extern void lane_take_place(CdcFeed *feed);
 
 /*
+ * A sink's URI names topics, too.  If an external one is not known a feed
+ * whose next topic depends on it is detached until it is, and this is true.
+ * Runs: decoding callbacks, with a feed that takes the transaction.
+ */
+extern bool lane_wait_for_place(CdcFeed *feed, ReorderBufferTXN *txn);
+
+/*
  * The feed's sink, which is in trouble, may stand for something else by now:
  * a visit should look.  Also within a transaction.
  */

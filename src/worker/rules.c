@@ -185,7 +185,7 @@ rules_join_new(CdcFeed *feed, Oid relid, ReorderBufferTXN *txn)
 	if (known >= 0 && !feed->def->targets[known].gone)
 		return known;
 	shape = cdc_shape_read(match);
-	if (shape == NULL || !can_join(feed, match, &target))
+	if (shape == NULL || lane_wait_for_place(feed, txn) || !can_join(feed, match, &target))
 		return -1;
 	return join(feed, &target, shape, txn->end_lsn);
 }
@@ -278,7 +278,8 @@ rules_check_commit(ReorderBufferTXN *txn)
 
 		if (feed->rules == NULL || !cdc_feed_takes(feed, txn) ||
 			feed->next_def != NULL ||
-			feed->options->initial_scan == CDC_SCAN_ONLY)
+			feed->options->initial_scan == CDC_SCAN_ONLY ||
+			lane_wait_for_place(feed, txn))
 			continue;
 		foreach(lc, relations_to_check(feed))
 			any |= check_relation(feed, lfirst_oid(lc), txn, &items);

@@ -43,13 +43,8 @@ event_topic(CdcFeed *feed, CdcEventTopic which, ReorderBufferTXN *txn)
 
 	if (likely(topic != NULL))
 		return topic;
-	if (uri == NULL && lane_has_external_sink(feed))
-	{
-		cdc_feed_detach(feed, txn);
-		feed->detaches = 0;
-		feed->rewind_at = 0;
+	if (lane_wait_for_place(feed, txn))
 		return NULL;
-	}
 	if (uri == NULL)
 		uri = cdc_uri_parse(feed->def->sink);
 	name = cdc_event_topic(feed->encode.debezium, lane.dbname,

@@ -204,4 +204,26 @@ is(scalar(keys %versions), 2, 'a schema version for the renamed column, none for
 like(run("SELECT description FROM changefeed_jobs WHERE job_id = $job"), qr/TABLE cols \(v, id\), TABLE part \(id, v\)/, 'described');
 run("SELECT changefeed_cancel($job)");
 
+# ---- an external sink that is not known for a while: its prefix is waited for
+my ($ext_dir, $ext_uri) = file_dir($node);
+run(qq{
+	CREATE SCHEMA e;
+	CREATE TABLE e.first (id int PRIMARY KEY, v text);
+	CREATE SERVER lake FOREIGN DATA WRAPPER cdc_sink OPTIONS (uri '$ext_uri?topic_prefix=pre_')});
+$job = create_feed($node, "CREATE CHANGEFEED FOR TABLES IN SCHEMA e INTO 'external://lake' WITH updated, resolved = '10ms', min_checkpoint_frequency = '10ms'");
+wait_feed($node, $job);
+run('ALTER SERVER lake RENAME TO elsewhere');
+ok(poll_until(sub { run("SELECT coalesce(last_error, '') FROM changefeed_jobs WHERE job_id = $job") =~ /lake/ }, "trouble", 30), "the sink is gone");
+run(q{
+	BEGIN; INSERT INTO e.first VALUES (1, 'a'); CREATE TABLE e.second (id int PRIMARY KEY, v text);
+	INSERT INTO e.second VALUES (1, 'b'); INSERT INTO e.first VALUES (2, 'c'); COMMIT;
+	CREATE TABLE e.third (id int PRIMARY KEY, v text); INSERT INTO e.third VALUES (1, 'd')});
+crash();
+run("INSERT INTO e.first VALUES (3, 'e')");
+run('ALTER SERVER elsewhere RENAME TO lake');
+wait_feed($node, $job);
+$dir = $ext_dir;
+is(join(' / ', map { shown("pre_$_") } qw(first second third)),
+	'[1]:a [2]:c [3]:e / [1]:b / [1]:d', 'tables that joined meanwhile have its prefix, too');
+
 done_testing();
