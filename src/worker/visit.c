@@ -396,6 +396,19 @@ finish_if_over(CdcFeed *feed)
 		return;
 
 	/*
+	 * Paused, it is to go on: not before its start is in its row, with the
+	 * version of its definition.  An ALTER whose commit is decoded and not
+	 * visible yet would be passed for good.
+	 */
+	if (event == CDC_EV_ERROR_PAUSE && !feed->has_secrets &&
+		feed->durable.resume_lsn == InvalidXLogRecPtr &&
+		feed->start_lsn != InvalidXLogRecPtr)
+	{
+		lane.want_visit = true;
+		return;
+	}
+
+	/*
 	 * A request that is not committed yet holds the row: again later.  The
 	 * position, which may lie behind the TRUNCATE that is the end, goes with
 	 * the state or not at all.
