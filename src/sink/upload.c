@@ -31,10 +31,10 @@
 #define MAX_DELAY_MS	30000
 
 /*
- * So many parts in a row without any answer, which takes some ten seconds, and
- * the upload is begun anew.  A server that does not know it any more may say so
- * before it has read the part; where it then closes the connection, or a proxy
- * does, its answer is lost time after time.
+ * So many times in a row a part without any answer, which takes some ten
+ * seconds, and the upload is begun anew.  A server that does not know it any
+ * more may say so before it has read the part; where it then closes the
+ * connection, or a proxy does, its answer is lost time after time.
  */
 #define MAX_MUTE		8
 
@@ -203,8 +203,10 @@ part_answered(void *arg, const CdcHttpReply *reply)
 	part->call = NULL;
 	up->nactive--;
 	verdict = up->dialect->judge(up->sink, &request, reply);
+
+	/* those that were under way beside one that failed tell nothing more */
 	if (verdict == CDC_UPLOAD_RETRY && reply->status == 0 &&
-		++upload->nmute >= MAX_MUTE)
+		cdc_http_now_ms() >= up->not_before && ++upload->nmute >= MAX_MUTE)
 		verdict = CDC_UPLOAD_LOST;
 	if (take_verdict(up, verdict, reply))
 		part_is_there(up, part);

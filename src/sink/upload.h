@@ -64,7 +64,8 @@ typedef struct CdcUpload
 	bool		complete;		/* has been put */
 	uint32		nsent;			/* parts that are there */
 	uint32		nknown;			/* parts in the uploader's list so far */
-	int			nmute;			/* parts without an answer since one was there */
+	int			nmute;			/* times that a part had no answer since one was
+								 * there */
 	CdcUploadStep step;			/* of the call */
 	void	   *call;
 	bool		early;			/* the call is held: its turn is still to come */
