@@ -35,7 +35,10 @@
 /* No part is larger than this unless a file needs too many of them. */
 #define PREFERRED_PART		(8 * 1024 * 1024)
 
-/* No file up to this size goes in parts unless memory is short. */
+/*
+ * No file up to this size goes in parts unless memory is short, where files
+ * of a table overlap on their way.
+ */
 #define WHOLE_OBJECT		(16 * 1024 * 1024)
 
 struct CdcObjStore
@@ -124,7 +127,8 @@ choose_parts(CdcObjStore *store)
 	store->part_min = transport->part_min;
 
 	/* what fits in one request needs no more, as long as two fit in memory */
-	if (file_size <= limit / 2 && file_size <= WHOLE_OBJECT)
+	if (file_size <= limit / 2 &&
+		file_size <= (transport->overlap ? WHOLE_OBJECT : PREFERRED_PART))
 		return;
 	if (size < file_size / transport->max_parts + 1)
 		size = Min(file_size / transport->max_parts + 1, limit / 2);

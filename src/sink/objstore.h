@@ -117,6 +117,12 @@ typedef struct CdcObjTransport
 	size_t		part_min;
 	uint32		max_parts;
 
+	/*
+	 * Several whole objects of a table may be on their way at a time; else it
+	 * is their parts that keep the store busy.
+	 */
+	bool		overlap;
+
 	/* A full part of an object that is still open (if part_min > 0). */
 	void		(*part) (CdcSink *sink, CdcObjPart *part);
 

@@ -302,7 +302,8 @@ configure(CdcUploadSink *base, const CdcUri *uri)
 
 	/* a server that keeps half a body is told that it is not the whole */
 	config = (CdcS3Config *) base->config;
-	base->dialect.early = config->sign_bodies || config->checksums;
+	base->dialect.early = base->transport.overlap =
+		config->sign_bodies || config->checksums;
 }
 
 static bool

@@ -145,6 +145,14 @@ sub in_order_up_to
 	return $max;
 }
 
+# without checksums an object could be cut short: its parts go at the same time
+my $other = create_feed($node, "CREATE CHANGEFEED FOR TABLE t INTO '${\$s3->uri('test/parts', AWS_SKIP_CHECKSUM => 'true')}' "
+	  . "WITH min_checkpoint_frequency = '1h', initial_scan = 'no'");
+wait_status($node, $other, 'running');
+much(9);
+ok(poll_until(sub { grep { m{^PUT /test/parts/\S+[?&]partNumber=2} } $s3->heads }, 'parts', 60), 'no checksums: an object of the default size goes in parts');
+sql("SELECT changefeed_cancel($other)");
+
 sql("SELECT changefeed_cancel($job)");
 ok(wait_status($node, $job, 'canceled'), 'canceled');
 my $log = slurp_file($node->logfile);

@@ -132,7 +132,7 @@ my %answers = (
 # keep: it gets all, its answers wait until the mode is pass; impatient: the
 # same, but who stops in a body is refused; hang: no answer; drip: one that does
 # not end; late: the server gets each request a second later, even if the client
-# has left. Breaks what is under way, but for keep and impatient to pass.
+# has left. Breaks what is under way, but between pass and keep or impatient.
 sub mode
 {
 	my ($self, $mode) = @_;
@@ -178,14 +178,16 @@ sub relay
 	my ($kept, $left, $idle) = ('', 0, 0);
 	while (1)
 	{
+		# in this order: what comes after the mode was set is under that mode
+		my @ready = $set->can_read(0.1);
 		my $now = PostgreSQL::Test::Utils::slurp_file($self->{mode_file});
 		if ($mode =~ /^(keep|impatient)$/ && $now eq 'pass')
 		{
 			syswrite($client, $kept);
-			$mode = 'pass';
+			($kept, $mode) = ('', 'pass');
 		}
+		($left, $mode) = (0, $now) if $mode eq 'pass' && $now =~ /^(keep|impatient)$/;
 		return break_off($client) if $now ne $mode;
-		my @ready = $set->can_read(0.1);
 		$idle = @ready ? 0 : $idle + 1;
 		return refuse($client, 'impatient') if $mode eq 'impatient' && $left > 0 && $idle >= 5;
 		for my $from (@ready)
