@@ -23,7 +23,7 @@ import urllib.parse
 
 from lib import connect, note, one, size, sql, wait_status
 
-SIZE_MB = size("SIZE_MB", 512)
+SIZE_MB = size("SIZE_MB", 2048)
 BIG_MB = size("BIG_MB", 1024)
 ROWS = size("ROWS", 300_000)
 PER_TX = size("PER_TX", 100)

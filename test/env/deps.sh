@@ -58,6 +58,18 @@ if [ ${#want[@]} -gt 0 ]; then
 	} </dev/null >"$log" 2>&1 || { tail -n 40 "$log" >&2; die "apt-get failed"; }
 fi
 
+# pg_cron, for the test of schedules, where the distribution has it.
+version=$("$PG_CONFIG" --version 2>/dev/null | sed -nE 's/^PostgreSQL ([0-9]+).*/\1/p')
+if [ "$("$PG_CONFIG" --sharedir)" = "/usr/share/postgresql/$version" ] \
+	&& [ ! -f "/usr/share/postgresql/$version/extension/pg_cron.control" ] && have apt-cache \
+	&& apt-cache policy "postgresql-$version-cron" | grep -q 'Candidate: [0-9]' \
+	&& { [ "$(id -u)" = 0 ] || have sudo; }; then
+	say "installing: postgresql-$version-cron"
+	DEBIAN_FRONTEND=noninteractive $SUDO apt-get install -qy --no-install-recommends \
+		"postgresql-$version-cron" </dev/null >/dev/null 2>&1 \
+		|| say "cannot be installed: its test is skipped"
+fi
+
 . "$(dirname "${BASH_SOURCE[0]}")/kafka.sh"
 kafka_fetch
 . "$(dirname "${BASH_SOURCE[0]}")/s3.sh"
