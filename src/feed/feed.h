@@ -370,11 +370,17 @@ cdc_feed_was_answered(const CdcFeed *feed, const ReorderBufferTXN *txn)
 extern void cdc_feed_detach(CdcFeed *feed, ReorderBufferTXN *txn);
 
 /*
- * This message is not to be sent when it comes again (it is in the
+ * given_up.c: this message is not to be sent when it comes again (it is in the
  * dead-letter table).
  */
 extern void cdc_feed_give_up(CdcFeed *feed, const CdcBatch *batch,
 							 const CdcMessage *msg);
+
+/*
+ * Marks the messages of a batch that were given up.  They stay known until
+ * they have been passed for good, since the sink may break once more before.
+ */
+extern void cdc_feed_skip_given_up(CdcFeed *feed, CdcBatch *batch);
 
 /* Records trouble for the status view. */
 extern void cdc_feed_trouble(CdcFeed *feed, const char *text);

@@ -194,6 +194,13 @@ extern void stream_lose_row(CdcFeed *feed, const CdcTopic *topic,
 /* Stores rows that could not be encoded.  Runs: main loop. */
 extern void stream_store_dead_letters(void);
 
+/*
+ * check.c: sets the end of a feed that may not go on.  first_visit: when this
+ * worker first looked at its jobs.  Runs: in a visit.
+ */
+extern void lane_check_feed(CdcFeed *feed, const CdcJob *job,
+							TimestampTz first_visit);
+
 /* visit.c: jobs, between two drains. */
 #define CDC_SLOT_GONE	"the replication slot of the changefeed no longer exists"
 
