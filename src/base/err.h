@@ -8,8 +8,10 @@
 
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "miscadmin.h"
 #include "utils/errcodes.h"
+#include "utils/resowner.h"
 
 /*
  * Does the error say nothing of the data at hand, so that trying again may
@@ -45,6 +47,26 @@ cdc_error_take(MemoryContext cxt)
 	if (ProcDiePending || cdc_error_is_passing(error->sqlerrcode))
 		PG_RE_THROW();
 	FlushErrorState();
+	return error;
+}
+
+/*
+ * The same for an error within BeginInternalSubTransaction(), which it rolls
+ * back; cxt and owner are those from before.
+ */
+static inline ErrorData *
+cdc_error_take_subxact(MemoryContext cxt, ResourceOwner owner)
+{
+	ErrorData  *error;
+
+	MemoryContextSwitchTo(cxt);
+	error = CopyErrorData();
+	FlushErrorState();
+	RollbackAndReleaseCurrentSubTransaction();
+	MemoryContextSwitchTo(cxt);
+	CurrentResourceOwner = owner;
+	if (ProcDiePending || cdc_error_is_passing(error->sqlerrcode))
+		ReThrowError(error);
 	return error;
 }
 

@@ -291,9 +291,8 @@ complete_guarded(DeferredRow *row, const Datum *values, const bool *nulls,
 	}
 	PG_CATCH();
 	{
-		ErrorData  *error = cdc_error_take(cxt);
+		ErrorData  *error = cdc_error_take_subxact(cxt, owner);
 
-		RollbackAndReleaseCurrentSubTransaction();
 		row->batch->buf.len = len;
 		row->batch->msgs[row->index].key_len = CDC_LEN_NULL;
 		row->batch->msgs[row->index].val_len = CDC_LEN_NULL;

@@ -9,6 +9,7 @@
 
 #include "postgres.h"
 
+#include "base/compat.h"
 #include "base/shmem.h"
 #include "feed/feed.h"
 #include "lib/ilist.h"
@@ -97,6 +98,16 @@ extern void stream_init(void);
 
 /* The transaction being decoded.  Runs: decoding callbacks. */
 extern ReorderBufferTXN *stream_txn(void);
+
+/* Where in the WAL a row stands, and which transaction wrote it. */
+static inline void
+stream_place_row(CdcRow *row, ReorderBufferTXN *txn, XLogRecPtr lsn)
+{
+	row->lsn = lsn;
+	row->commit_lsn = txn->final_lsn;
+	row->commit_time = cdc_compat_commit_time(txn);
+	row->xid = txn->xid;
+}
 
 /* subscribe.c: answers what table/ asks. */
 extern void subscribe_init(void);

@@ -334,10 +334,7 @@ watched_change(CdcTable *table, ReorderBufferTXN *txn, Relation rel,
 	if (cdc_toast_cache_concerns(table, newtuple))
 		complete = cdc_toast_cache_pass(table, change, &recalled);
 
-	row.lsn = change->lsn;
-	row.commit_lsn = txn->final_lsn;
-	row.commit_time = cdc_compat_commit_time(txn);
-	row.xid = txn->xid;
+	stream_place_row(&row, txn, change->lsn);
 	if (oldtuple != NULL)
 	{
 		gone = row;
@@ -460,17 +457,8 @@ guarded_change(CdcTable *table, ReorderBufferTXN *txn, Relation rel,
 	}
 	PG_CATCH();
 	{
-		ErrorData  *error;
+		ErrorData  *error = cdc_error_take_subxact(cxt, owner);
 		CdcBatch   *batch = open_message;
-
-		MemoryContextSwitchTo(cxt);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(cxt);
-		CurrentResourceOwner = owner;
-		if (ProcDiePending || cdc_error_is_passing(error->sqlerrcode))
-			ReThrowError(error);
 
 		/* it may not have come to the end of it */
 		cdc_toast_cache_clear();

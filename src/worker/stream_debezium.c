@@ -32,10 +32,7 @@ stream_encode_truncate(CdcSubscriber *sub, ReorderBufferTXN *txn, XLogRecPtr lsn
 		return;
 	}
 	event.updated = event.mvcc = feed->txn_hlc;
-	event.lsn = lsn;
-	event.commit_lsn = txn->final_lsn;
-	event.commit_time = cdc_compat_commit_time(txn);
-	event.xid = txn->xid;
+	stream_place_row(&event, txn, lsn);
 	event.event = feed->txn_events;
 	event.table_event = number;
 	cdc_encode_message(sub->encoder, &batch->buf, &event, false, NULL, &parts);

@@ -204,17 +204,7 @@ conversion_error(const char *prefix)
 	}
 	PG_CATCH();
 	{
-		ErrorData  *error;
-
-		MemoryContextSwitchTo(cxt);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(cxt);
-		CurrentResourceOwner = owner;
-		if (ProcDiePending || cdc_error_is_passing(error->sqlerrcode))
-			ReThrowError(error);
-		why = error->message;
+		why = cdc_error_take_subxact(cxt, owner)->message;
 	}
 	PG_END_TRY();
 	return why;
@@ -261,10 +251,7 @@ put_message(CdcFeed *feed, ReorderBufferTXN *txn, XLogRecPtr lsn,
 	if (!cdc_feed_begin_row(feed, txn))
 		return;
 	row.updated = row.mvcc = feed->txn_hlc;
-	row.lsn = lsn;
-	row.commit_lsn = txn->final_lsn;
-	row.commit_time = cdc_compat_commit_time(txn);
-	row.xid = txn->xid;
+	stream_place_row(&row, txn, lsn);
 	msg = open_message(feed, topic, &batch);
 	cdc_debezium_message(feed->events, &batch->buf, &row, prefix, content, size,
 						 cdc_sink_has_keys(feed->ops), &parts);
